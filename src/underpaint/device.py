@@ -1,0 +1,130 @@
+"""Where a run computes, in which precision, and what must be the same for the same bytes to come out again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any, Literal
+
+import torch
+
+from underpaint.errors import UnderpaintError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PACKAGES = ("underpaint", "torch", "numpy", "pillow", "scikit-image")
+
+
+def choose(name: str = "auto") -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU; any other name is taken at its word.
+
+    Raises:
+        UnderpaintError: no such device on this machine.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, has in there.items() if has))
+    kind = name.split(":")[0]
+    if not there.get(kind, False):
+        has = ", ".join(kind for kind, here in there.items() if here)
+        raise UnderpaintError(f"device: {name!r} is not on this machine; it has {has}")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UnderpaintError(f"device: {name!r} is not a device; use auto, cpu, cuda or mps") from None
+
+
+def precision(name: str, device: torch.device) -> torch.dtype:
+    """The network's number format for "float32" or "bf16".
+
+    Raises:
+        UnderpaintError: bf16 asked for where it would only be slower.
+    """
+    if name == "float32":
+        return torch.float32
+    able = {
+        "cpu": lambda: bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+        "cuda": torch.cuda.is_bf16_supported,
+        "mps": lambda: False,
+    }
+    if not able[device.type]():
+        raise UnderpaintError(f"precision: bf16 is not supported by this {device.type}; use float32")
+    return torch.bfloat16
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """What the bytes of a result depend on besides recipe, pictures and weights."""
+    return {
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Which of these facts changed, as "threads: 2, now 4"."""
+    flat_before, flat_now = before | before["versions"], now | now["versions"]
+    return [
+        f"{key}: {flat_before.get(key)}, now {value}"
+        for key, value in flat_now.items()
+        if key not in ("versions", "platform", "python") and flat_before.get(key) != value
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Largest resident memory of this process, and of the GPU's allocations, in bytes."""
+    peaks: dict[str, int] = {}
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peaks["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if device.type == "cuda":
+        peaks["gpu"] = int(torch.cuda.max_memory_allocated(device))
+    return peaks
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """PyTorch's deterministic algorithms, switched back afterwards.
+
+    Raises:
+        UnderpaintError: CUDA needs CUBLAS_WORKSPACE_CONFIG set before it starts, and it is not.
+    """
+    if not wanted:
+        yield
+        return
+    if torch.cuda.is_available() and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+        raise UnderpaintError(
+            "--deterministic: CUDA needs the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8; set it and run again"
+        )
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,14 @@
+"""The one class of error that a user can cause."""
+
+from __future__ import annotations
+
+
+class UnderpaintError(Exception):
+    """Something the user asked for cannot be done.
+
+    The message is one line: what was wrong, with which file or field, and what to do about it.
+    The command line prints it and exits with code 2; nothing was overwritten.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,86 @@
+"""The networks by name: what layers they have, whether their weights are at hand, and how to open one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from underpaint.errors import UnderpaintError
+from underpaint.networks import vgg, weights
+from underpaint.networks.network import Network
+
+FILES = {"vgg19": weights.VGG19, "vgg16": weights.VGG16}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network with where its weights came from: `sha256` is the weights file's."""
+
+    network: Network
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of `underpaint networks`: `at_hand` is where the weights are, None if they would be downloaded."""
+
+    name: str
+    layers: tuple[str, ...]
+    at_hand: Path | None
+    url: str
+
+
+def entries(given: Path | None = None) -> list[Entry]:
+    """All networks. Looks at this machine's disk only."""
+    found = {name: weights.find(file, given) for name, file in FILES.items()}
+    return [
+        Entry(name, vgg.layer_names(name), None if place is None else place.path, FILES[name].url)
+        for name, place in found.items()
+    ]
+
+
+def check_layers(name: str, layers: Sequence[str]) -> None:
+    """Raises an `UnderpaintError` that names the first layer that the network does not have."""
+    if name not in FILES:
+        raise UnderpaintError(f"network: {name!r} is not known; choose {' or '.join(FILES)}")
+    for layer in layers:
+        if layer not in vgg.layer_names(name):
+            raise UnderpaintError(
+                f"layer: {name} has no {layer!r}; it has {', '.join(vgg.layer_names(name))}"
+            )
+
+
+def open_network(
+    name: str,
+    layers: Sequence[str],
+    *,
+    pooling: vgg.Pooling = "max",
+    device: torch.device | str = "cpu",
+    precision: torch.dtype = torch.float32,
+    given: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Opened:
+    """The network up to the deepest of `layers`, its weights found or fetched.
+
+    Args:
+        name: "vgg19" or "vgg16".
+        layers: all that will be asked for.
+        given: a weights file or folder that the user names.
+        announce, progress: told about a download, in words and in bytes.
+
+    Raises:
+        UnderpaintError: unknown network or layer; no weights to be had, or not the right ones.
+    """
+    check_layers(name, layers)
+    names = vgg.layer_names(name)
+    deepest = max(layers, key=names.index)
+    place = weights.locate(FILES[name], given, announce=announce, progress=progress)
+    wanted = [vgg.keras_name(layer) for layer in names[: names.index(deepest) + 1]]
+    tensors = weights.load(place.path, wanted)
+    network = vgg.Vgg(name, tensors, deepest, pooling, device, precision)
+    return Opened(network, place.path, weights.sha256(place.path))

@@ -1,0 +1,229 @@
+"""The objective: named terms, each with its layer, weight and formula, and their sum.
+
+    total = Σ_style  a_k · w_l/n · D_l(pastiche, style k) / N_l   (style terms)
+          + Σ_content  w_l · ‖F_l − F_l(content)‖² / ‖F_l(content)‖²   (content terms)
+          + w_smooth · (mean of squared differences of neighbouring pixels)   (smoothness)
+
+`D_l` is the statistic's distance at layer l (`underpaint.statistics`), n the number of style layers and a_k the share of
+style picture k. The normaliser N_l is the distance between the content and the style at this size,
+
+    N_l = max(D_l(content, style), FLOOR · ‖style‖²_l),
+
+so that every style term starts at 1 from the content picture, whatever the magnitude of its layer, and equal
+weights mean equal say; the floor keeps a layer at which the two pictures are alike from being blown up. n counts every layer
+of the recipe, so a weight of 0 takes a layer's paint away and leaves the others' say as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from underpaint.networks.network import Network, Seed, Tape
+from underpaint.statistics import Statistic, matrix
+
+FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class TermValue:
+    """One term at one step: its raw value, its weight times that, and perhaps its gradient's norm by the pixels."""
+
+    name: str
+    raw: float
+    weighted: float
+    gradient_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective at one picture. `gradient` is (1, 3, H, W) float32; `by_term` holds columns when asked for."""
+
+    terms: tuple[TermValue, ...]
+    gradient: torch.Tensor
+
+    @property
+    def total(self) -> float:
+        """Σ weighted."""
+        return sum(term.weighted for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the picture that is painted by a part of a style, at one layer.
+
+    Attributes:
+        weights: (n,) over the positions of the layer, summing to 1; None for all of it alike.
+        share: this region's part of the picture's area, 0..1.
+    """
+
+    weights: torch.Tensor | None
+    share: float
+
+
+@dataclass(frozen=True)
+class StyleTerm:
+    """Distance to one style picture at one layer; `goals` has one entry a region."""
+
+    name: str
+    layer: str
+    weight: float
+    statistic: Statistic
+    goals: tuple[Any, ...]
+    normaliser: float
+
+
+@dataclass(frozen=True)
+class ContentTerm:
+    """‖F − F(content)‖² / ‖F(content)‖² at one layer (Gatys et al. 2016, eq. 1, made relative)."""
+
+    name: str
+    layer: str
+    weight: float
+    features: torch.Tensor
+    normaliser: float
+
+
+@dataclass(frozen=True)
+class SmoothnessTerm:
+    """Mean squared difference of horizontal plus vertical neighbours, over all channels (total variation, squared:
+    Johnson et al. 2016 use the same to keep single pixels from standing out)."""
+
+    name: str
+    weight: float
+
+    def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """Of (1, 3, H, W); a float and the unweighted gradient."""
+        g = torch.zeros_like(image)
+        value = torch.zeros((), device=image.device, dtype=image.dtype)
+        for axis in (2, 3):
+            d = image.diff(dim=axis)
+            value = value + d.square().mean()
+            d = d * (2 / d.numel())
+            g.narrow(axis, 1, d.shape[axis]).add_(d)
+            g.narrow(axis, 0, d.shape[axis]).sub_(d)
+        return float(value), g
+
+
+Term = StyleTerm | ContentTerm | SmoothnessTerm
+
+
+@dataclass
+class _Pass:
+    """What one evaluation collects: values in the order of the terms, and each term's seed."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    seeds: dict[str, tuple[str, Seed]] = field(default_factory=dict)
+    layers: dict[str, list[Seed]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms at one size. `regions` says, for each style layer, which positions of the pastiche are painted by what."""
+
+    network: Network
+    terms: tuple[Term, ...]
+    regions: Mapping[str, Sequence[Region]]
+
+    @property
+    def layers(self) -> list[str]:
+        """Every layer that a term looks at."""
+        return list(dict.fromkeys(t.layer for t in self.terms if not isinstance(t, SmoothnessTerm)))
+
+    @torch.no_grad()
+    def evaluate(self, image: torch.Tensor, draw: int = 0, norms: bool = False) -> Evaluation:
+        """All terms' values and the total's gradient.
+
+        Args:
+            image: (1, 3, H, W), float32, 0..1.
+            draw: what random directions are drawn from (the sliced statistic only).
+            norms: also each term's weighted gradient's norm by the pixels: one way back more for each term.
+        """
+        tape = self.network.tape(image, self.layers)
+        found = _Pass()
+        self._content(tape, found)
+        self._style(tape, found, draw)
+        gradient = torch.zeros_like(image)
+        pixel_gradients: dict[str, torch.Tensor] = {}
+        for term in self.terms:
+            if isinstance(term, SmoothnessTerm):
+                found.values[term.name], g = term.value_and_gradient(image)
+                pixel_gradients[term.name] = g * term.weight
+                gradient += pixel_gradients[term.name]
+        by_term = self._norms(tape, found, pixel_gradients) if norms else {}
+        if found.layers:
+            gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
+        values = (
+            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, by_term.get(t.name))
+            for t in self.terms
+        )
+        return Evaluation(tuple(values), gradient)
+
+    def _norms(self, tape: Tape, found: _Pass, pixels: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        norms = {t.name: 0.0 for t in self.terms}
+        norms |= {name: float(g.norm()) for name, g in pixels.items()}
+        return norms | {
+            name: float(tape.pullback({layer: seed}).norm()) for name, (layer, seed) in found.seeds.items()
+        }
+
+    def _content(self, tape: Tape, found: _Pass) -> None:
+        for term in self.terms:
+            if not isinstance(term, ContentTerm):
+                continue
+            f, goal = tape.features[term.layer], term.features
+            found.values[term.name] = float((f - goal).float().square().sum()) / term.normaliser
+            if term.weight:
+                alpha = 2 * term.weight / term.normaliser
+
+                def seed(g: torch.Tensor, f: torch.Tensor = f, goal: torch.Tensor = goal, a: float = alpha) -> None:
+                    g.add_(f, alpha=a).sub_(goal, alpha=a)
+
+                found.seeds[term.name] = (term.layer, seed)
+                found.layers.setdefault(term.layer, []).append(seed)
+
+    def _style(self, tape: Tape, found: _Pass, draw: int) -> None:
+        for layer, regions in self.regions.items():
+            terms = [t for t in self.terms if isinstance(t, StyleTerm) and t.layer == layer]
+            x = matrix(tape.features[layer])
+            for term in terms:
+                found.values[term.name] = 0.0
+            for place, region in enumerate(regions):
+                self._region(found, terms, place, x, region, draw)
+
+    def _region(
+        self, found: _Pass, terms: Sequence[StyleTerm], place: int, x: torch.Tensor, region: Region, draw: int
+    ) -> None:
+        """One region of one layer: one summary, shared by every style picture."""
+        statistic, layer = terms[0].statistic, terms[0].layer
+        summary = statistic.summary(x, region.weights, draw)
+        parts: list[tuple[float, Any]] = []
+        for term in terms:
+            value, by_summary = statistic.distance(summary, statistic.target(term.goals[place], draw))
+            found.values[term.name] += float(value) * region.share / term.normaliser
+            factor = term.weight * region.share / term.normaliser
+            if factor:
+                parts.append((factor, by_summary))
+                single = _style_seed(statistic, x, region.weights, statistic.combine([(factor, by_summary)]))
+                before = found.seeds.get(term.name)
+                found.seeds[term.name] = (layer, single if before is None else _chain([before[1], single]))
+        if parts:
+            together = _style_seed(statistic, x, region.weights, statistic.combine(parts))
+            found.layers.setdefault(layer, []).append(together)
+
+
+def _style_seed(statistic: Statistic, x: torch.Tensor, w: torch.Tensor | None, gradient: Any) -> Seed:
+    def seed(g: torch.Tensor) -> None:
+        statistic.seed(g.permute(0, 2, 3, 1).view(x.shape), x, w, gradient)
+
+    return seed
+
+
+def _chain(seeds: Sequence[Seed]) -> Seed:
+    def seed(g: torch.Tensor) -> None:
+        for each in seeds:
+            each(g)
+
+    return seed

@@ -1,0 +1,231 @@
+"""The optimiser: from the coarsest size to the finest, one `Step` at a time.
+
+It knows nothing of files, progress bars or pages. Whoever iterates decides what to do with a step, and may stop at
+any of them; `State` is all that is needed to go on later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from underpaint.adam import Adam
+from underpaint.errors import UnderpaintError
+from underpaint.lbfgs import LBFGS, InverseHessian
+from underpaint.objective import Evaluation, Objective, TermValue
+from underpaint.recipe import Recipe
+
+NORMS_EVERY = 10
+
+
+class NotFinite(UnderpaintError):
+    """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One size: the objective there, and the picture that a run starts from if this is its first size."""
+
+    objective: Objective
+    start: torch.Tensor
+
+
+@dataclass
+class State:
+    """Everything that the optimiser carries from step to step.
+
+    Attributes:
+        scale: place in the recipe's sizes, 0 the smallest.
+        iteration: steps done at this scale.
+        step: steps done in all.
+        image: the iterate, (1, 3, H, W), float32.
+        average: the running average of the iterates; `averaged` says of how many.
+        adam, lbfgs: the optimiser's own state, whichever is in use.
+        totals: the total of each step at this scale.
+    """
+
+    scale: int
+    iteration: int
+    step: int
+    image: torch.Tensor
+    average: torch.Tensor
+    averaged: int = 0
+    adam: Adam | None = None
+    lbfgs: LBFGS | None = None
+    totals: list[float] = field(default_factory=list)
+
+    @property
+    def result(self) -> torch.Tensor:
+        """The picture as it stands, (1, 3, H, W): the average once there is one."""
+        return self.average if self.averaged else self.image
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did. `image` is the picture after it, (1, 3, H, W), not a copy; the terms are those before it.
+
+    The last step of a run has `final`: nothing moved, its terms are those of the pastiche itself.
+    """
+
+    step: int
+    scale: int
+    iteration: int
+    size: tuple[int, int]
+    terms: tuple[TermValue, ...]
+    image: torch.Tensor
+    state: State
+    scale_done: bool = False
+    final: bool = False
+
+    @property
+    def total(self) -> float:
+        """Σ weighted."""
+        return sum(term.weighted for term in self.terms)
+
+
+def draw(seed: int, scale: int, step: int) -> int:
+    """The number that all randomness of a step hangs on, 0 … 2⁶³ − 1; (scale, step) = (−1, 0) is the start."""
+    text = f"underpaint/{seed}/{scale}/{step}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def optimise(recipe: Recipe, stage: Callable[[int], Stage], state: State | None = None) -> Iterator[Step]:
+    """Runs the recipe's schedule.
+
+    Args:
+        recipe: see `Recipe`.
+        stage: makes the objective at a scale; called once a scale, in order.
+        state: where to go on; None to begin.
+
+    Raises:
+        NotFinite: the loss is infinite or not a number; the state still holds the last good picture.
+    """
+    schedule = recipe.schedule()
+    first = state.scale if state else 0
+    here: Stage | None = None
+    for scale in range(first, len(schedule)):
+        here = stage(scale)
+        state = _enter(recipe, state, here, scale)
+        yield from _run_scale(recipe, here.objective, state, schedule[scale])
+    assert state is not None
+    assert here is not None
+    evaluation = _evaluate(recipe, here.objective, state, state.result, norms=True)
+    yield _step(state, evaluation, final=True)
+
+
+def _enter(recipe: Recipe, state: State | None, stage: Stage, scale: int) -> State:
+    """The state at the first step of a scale, or the given one if that is in mid-scale already."""
+    if state is None:
+        image = stage.start.clone()
+        state = State(scale, 0, 0, image, image.clone())
+    elif state.scale < scale:
+        size = stage.start.shape[-2:]
+        image = resample(state.result, size).clamp_(0, 1)
+        adam = state.adam
+        state = State(scale, 0, state.step, image, image.clone())
+        if adam is not None and recipe.carry_moments:
+            m, v = resample(adam.m, size), F.interpolate(adam.v, size, mode="bilinear").clamp_(min=0)
+            state.adam = Adam(m, v, adam.t, recipe.betas)
+    if recipe.optimizer == "adam" and state.adam is None:
+        state.adam = Adam.start(state.image, recipe.betas)
+    if recipe.optimizer == "lbfgs" and state.lbfgs is None:
+        state.lbfgs = LBFGS(InverseHessian())
+    return state
+
+
+def resample(image: torch.Tensor, size: tuple[int, ...] | torch.Size) -> torch.Tensor:
+    """The linear map that carries a picture (1, C, H, W) to the next size: bicubic, not clamped."""
+    return F.interpolate(image, tuple(size), mode="bicubic", align_corners=False)
+
+
+def _run_scale(recipe: Recipe, objective: Objective, state: State, count: int) -> Iterator[Step]:
+    known: Evaluation | None = None
+    while state.iteration < count:
+        norms = state.step % NORMS_EVERY == 0
+        if known is None or norms:
+            known = _evaluate(recipe, objective, state, state.image, norms)
+        evaluation = known
+        known = None
+        if state.adam is not None:
+            rate = _rate(recipe, state.iteration, count)
+            state.image = state.image.add(state.adam.step(evaluation.gradient, rate)).clamp_(0, 1)
+        else:
+            known = _lbfgs(recipe, objective, state, evaluation)
+        state.iteration += 1
+        state.step += 1
+        state.totals.append(evaluation.total)
+        _average(recipe, state, count)
+        done = state.iteration >= count or _converged(recipe, state)
+        yield _step(state, evaluation, scale_done=done)
+        if done:
+            return
+
+
+def _rate(recipe: Recipe, iteration: int, count: int) -> float:
+    """Falls from `rate` to `final_rate` along half a cosine within each size."""
+    share = iteration / max(count - 1, 1)
+    return recipe.final_rate + (recipe.rate - recipe.final_rate) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _average(recipe: Recipe, state: State, count: int) -> None:
+    """Uniform over the first iterates, then exponential; L-BFGS's iterates do not jitter and are not averaged."""
+    if state.adam is None or recipe.average_from >= 1 or state.iteration <= recipe.average_from * count:
+        return
+    state.averaged += 1
+    state.average.lerp_(state.image, max(1 / state.averaged, 1 - recipe.average_decay))
+
+
+def _converged(recipe: Recipe, state: State) -> bool:
+    if not recipe.stop or state.iteration <= recipe.patience:
+        return False
+    before, now = state.totals[-1 - recipe.patience], state.totals[-1]
+    return before - now < recipe.stop * abs(before)
+
+
+def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation) -> Evaluation | None:
+    """Moves the state; returns the evaluation at the new picture when the line search made it."""
+    assert state.lbfgs is not None
+    seen: list[tuple[torch.Tensor, Evaluation]] = []
+
+    def evaluate(image: torch.Tensor) -> tuple[float, torch.Tensor]:
+        seen.append((image, objective.evaluate(image, draw(recipe.seed, state.scale, 0))))
+        del seen[:-1]
+        return seen[-1][1].total, seen[-1][1].gradient
+
+    update = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
+    state.image = state.image + update
+    return next((found for image, found in seen if torch.equal(image, state.image)), None)
+
+
+def _evaluate(
+    recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, norms: bool
+) -> Evaluation:
+    # A line search needs one function, so L-BFGS keeps a scale's first draw.
+    number = draw(recipe.seed, state.scale, state.iteration if recipe.optimizer == "adam" else 0)
+    evaluation = objective.evaluate(image, number, norms)
+    if not math.isfinite(evaluation.total) or not bool(torch.isfinite(evaluation.gradient).all()):
+        bad = [term.name for term in evaluation.terms if not math.isfinite(term.weighted)]
+        raise NotFinite(
+            f"the loss is not finite at step {state.step} ({', '.join(bad) or 'its gradient'}): the last good picture "
+            "is kept; lower --style-weight or a --layer-weight, or use --precision float32"
+        )
+    return evaluation
+
+
+def _step(state: State, evaluation: Evaluation, scale_done: bool = False, final: bool = False) -> Step:
+    return Step(
+        step=state.step if final else state.step - 1,
+        scale=state.scale,
+        iteration=state.iteration if final else state.iteration - 1,
+        size=(state.image.shape[2], state.image.shape[3]),
+        terms=evaluation.terms,
+        image=state.result,
+        state=state,
+        scale_done=scale_done,
+        final=final,
+    )

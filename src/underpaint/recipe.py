@@ -1,0 +1,165 @@
+"""The recipe: everything that determines a pastiche besides the pictures and the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from underpaint.errors import UnderpaintError
+
+Preset = Literal["draft", "standard", "fine"]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "draft": {"iterations": (5, 8, 10, 12, 15)},
+    "standard": {"iterations": (20, 30, 40, 50, 60)},
+    "fine": {"iterations": (120, 120, 120, 120, 120)},
+}
+
+
+class Recipe(BaseModel):
+    """One way to paint. Frozen; every field has a default; unknown fields are refused.
+
+    Attributes:
+        network: "vgg19" or "vgg16".
+        pooling: "max" as trained, or "average" (smoother).
+        size: longest side of the pastiche, pixels.
+        smallest: sizes grow from at least this longest side by √2 up to `size`.
+        iterations: optimiser steps at each size, from the finest down; the last number holds for all smaller ones.
+        preset: the name of the numbers above, for the record.
+        optimizer: "adam" or "lbfgs".
+        rate, final_rate: Adam's learning rate at the start and the end of each size (cosine), 0..1 pixels.
+        betas: Adam's decays.
+        average_from: the running average of the iterates starts after this share of each size, 0..1; 1 is the last
+            iterate itself. Its decay is `average_decay` once it has seen that many.
+        carry_moments: Adam's moments go along to the next size.
+        stop: relative improvement of the total, over the last `patience` steps, under which a size ends; 0 never does.
+        content_layers, style_layers: weight by layer name; equal weights mean equal say.
+        content_weight, style_weight, smoothness: weights of the three kinds of terms.
+        strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
+        statistic: "gram", "moments" or "sliced".
+        style_weights: shares of the style pictures; empty for equal ones.
+        style_scale: longest side of a style picture relative to the pastiche's.
+        keep_color: "no", "luminance", "histogram" or "covariance".
+        start: "content", "noise", or "file" (the picture given beside the recipe).
+        start_noise: standard deviation of noise added to the start, 0..1.
+        seed: what all randomness hangs on.
+        precision: "float32" or "bf16" (the network only; pixels and sums stay in float32).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    network: Literal["vgg19", "vgg16"] = "vgg19"
+    pooling: Literal["max", "average"] = "max"
+    size: int = Field(512, ge=32, le=8192)
+    smallest: int = Field(64, ge=32, le=8192)
+    preset: Preset = "standard"
+    iterations: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = Field(default=(), max_length=32)
+    optimizer: Literal["adam", "lbfgs"] = "adam"
+    rate: float = Field(0.02, gt=0, le=1)
+    final_rate: float = Field(0.002, gt=0, le=1)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
+    average_from: float = Field(0.25, ge=0, le=1)
+    average_decay: float = Field(0.98, ge=0, lt=1)
+    carry_moments: bool = False
+    stop: float = Field(0.0, ge=0, lt=1)
+    patience: int = Field(20, ge=2, le=10_000)
+    content_layers: dict[Layer, Weight] = {"relu4_2": 1.0}
+    style_layers: dict[Layer, Weight] = {
+        "relu1_1": 1.0,
+        "relu2_1": 1.0,
+        "relu3_1": 1.0,
+        "relu4_1": 1.0,
+        "relu5_1": 1.0,
+    }
+    content_weight: Weight = 0.12
+    style_weight: Weight = 1.0
+    smoothness: Weight = 2.0
+    strength: float = Field(0.5, ge=0, le=1)
+    statistic: Literal["gram", "moments", "sliced"] = "gram"
+    style_weights: tuple[Weight, ...] = ()
+    style_scale: float = Field(1.0, ge=0.1, le=10)
+    keep_color: Literal["no", "luminance", "histogram", "covariance"] = "no"
+    start: Literal["content", "noise", "file"] = "content"
+    start_noise: float = Field(0.0, ge=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+    precision: Literal["float32", "bf16"] = "float32"
+
+    @field_validator("style_layers")
+    @classmethod
+    def _some_layer(cls, layers: dict[str, float]) -> dict[str, float]:
+        if not layers:
+            raise ValueError("name at least one layer")
+        return layers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_preset(cls, given: Any) -> Any:
+        """A preset stands for the fields that were not given."""
+        if isinstance(given, Mapping) and given.get("preset", "standard") in PRESETS:
+            return PRESETS[given.get("preset", "standard")] | {k: v for k, v in given.items() if v != ()}
+        return given
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.style_weights and not sum(self.style_weights):
+            raise ValueError("style_weights: at least one must be above 0")
+        return self
+
+    def sizes(self) -> tuple[int, ...]:
+        """Longest sides, smallest first: `size` divided by powers of √2, none under `smallest`."""
+        sizes = [self.size]
+        while round(self.size / 2 ** (len(sizes) / 2)) >= self.smallest:
+            sizes.append(round(self.size / 2 ** (len(sizes) / 2)))
+        return tuple(reversed(sizes))
+
+    def schedule(self) -> tuple[int, ...]:
+        """Steps at each of `sizes()`, smallest size first."""
+        count = len(self.sizes())
+        steps = [self.iterations[min(i, len(self.iterations) - 1)] for i in range(count)]
+        return tuple(reversed(steps))
+
+    def digest(self) -> str:
+        """A stable hash of every field, 64 hexadecimal digits: equal for equal recipes on every machine."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
+    """A recipe from its fields, with one line about the first thing that is wrong in them.
+
+    Raises:
+        UnderpaintError: names the field, and `source` (a file) when there is one.
+    """
+    try:
+        return Recipe.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "recipe"
+        got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"
+        if first["type"] == "extra_forbidden":
+            raise UnderpaintError(
+                f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}"
+            ) from None
+        raise UnderpaintError(f"{source}{place}: {first['msg']}{got}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The fields in a recipe file; `make` checks them.
+
+    Raises:
+        UnderpaintError: the file is missing, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnderpaintError(f"--recipe {path}: {error.strerror}; name a TOML file that can be read") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UnderpaintError(f"--recipe {path}: not TOML: {error}") from None

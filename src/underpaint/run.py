@@ -1,0 +1,256 @@
+"""A run on disk: one folder that holds every number and picture of it.
+
+    run.json                 recipe, inputs, weights, versions, device, seconds, peak memory, result
+    history.csv              one row per step and term
+    pastiche.png             the picture
+    convergence.png, .svg    how the losses fell
+    checkpoint.safetensors   the optimiser's state, to resume from or to carry to a larger size
+    inputs/                  the pictures as they were given
+    frames/, timelapse.webp  intermediate pictures, when asked for
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save
+
+from underpaint import images
+from underpaint.errors import UnderpaintError
+from underpaint.files import write_bytes
+from underpaint.images import Picture
+from underpaint.optimise import Step
+from underpaint.recipe import Recipe, make
+from underpaint.scene import Pictures
+
+FORMAT = 1
+COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")
+TOTAL = "total"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of history.csv; `gradient_norm` is None on the steps that did not measure it."""
+
+    step: int
+    scale: int
+    term: str
+    raw: float
+    weighted: float
+    gradient_norm: float | None
+    seconds: float
+
+    def cells(self) -> tuple[str, ...]:
+        """As written: floats in full, so that they read back exactly."""
+        norm = "" if self.gradient_norm is None else repr(self.gradient_norm)
+        numbers = repr(self.raw), repr(self.weighted), norm, f"{self.seconds:.3f}"
+        return str(self.step), str(self.scale), self.term, *numbers
+
+
+def rows(step: Step, seconds: float) -> list[Row]:
+    """A step as rows: its terms, then the total (whose raw value is the weighted sum)."""
+    terms = [
+        Row(step.step, step.scale, t.name, t.raw, t.weighted, t.gradient_norm, seconds) for t in step.terms
+    ]
+    return [*terms, Row(step.step, step.scale, TOTAL, step.total, step.total, None, seconds)]
+
+
+@dataclass
+class Run:
+    """A pastiche with everything that is known of how it came about.
+
+    Attributes:
+        recipe: what determined it.
+        facts: the rest of run.json.
+        history: one `Row` per step and term, in order; the last step's are those of the pastiche itself.
+        pastiche: (H, W, 3) float32 sRGB, 0..1, colours restored as the recipe says.
+        alpha: (H, W) or None.
+        folder: where it lies, None if it was not kept.
+        result: (1, 3, H, W), the optimiser's picture before colours were restored.
+    """
+
+    recipe: Recipe
+    facts: dict[str, Any]
+    history: list[Row]
+    pastiche: np.ndarray
+    alpha: np.ndarray | None = None
+    folder: Path | None = None
+    result: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The pastiche's own raw value of every term, and the weighted total."""
+        last = self.history[-1].step
+        return {row.term: row.raw for row in self.history if row.step == last}
+
+    def save(self, path: str | Path, bits: int = 8) -> None:
+        """Writes the picture alone, with the recipe in its metadata."""
+        images.write(path, self.pastiche, alpha=self.alpha, bits=bits, metadata=picture_metadata(self.recipe))
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for notebooks."""
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(np.rint(self.pastiche * 255).astype(np.uint8)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """A run from its folder.
+
+        Raises:
+            UnderpaintError: not a run folder, or a part of it cannot be read.
+        """
+        folder = Path(folder)
+        facts = read_facts(folder)
+        picture = images.read(folder / "pastiche.png", field="pastiche", min_side=1)
+        history = read_history(folder / "history.csv")
+        return cls(recipe_of(facts, folder), facts, history, picture.rgb, picture.alpha, folder)
+
+
+def picture_metadata(recipe: Recipe) -> dict[str, str]:
+    """What a picture file says of itself: no times, so that equal runs give equal bytes."""
+    return {"Software": "underpaint", "underpaint:recipe": recipe.model_dump_json()}
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """run.json.
+
+    Raises:
+        UnderpaintError: missing, damaged, or of another version.
+    """
+    path = folder / "run.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnderpaintError(f"{folder}: not a run folder (run.json: {error.strerror})") from None
+    except ValueError as error:
+        raise UnderpaintError(f"{path}: damaged ({error}); start the run again") from None
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise UnderpaintError(f"{path}: not a run of this version of underpaint")
+    return facts
+
+
+def recipe_of(facts: dict[str, Any], folder: Path) -> Recipe:
+    """The recipe in run.json."""
+    return make(facts["recipe"], source=f"{folder / 'run.json'}: ")
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes run.json whole or not at all."""
+    write_bytes(folder / "run.json", (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_history(path: Path, before: int | None = None) -> list[Row]:
+    """history.csv; `before` leaves out that step and all after it, and a last line that was cut off."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UnderpaintError(f"{path}: {error.strerror}; the run has no history") from None
+    found = []
+    for line in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+        try:
+            norm = float(line["gradient_norm"]) if line["gradient_norm"] else None
+            numbers = float(line["raw"]), float(line["weighted"]), norm, float(line["seconds"])
+            found.append(Row(int(line["step"]), int(line["scale"]), line["term"], *numbers))
+        except (KeyError, TypeError, ValueError):
+            raise UnderpaintError(f"{path}: line {len(found) + 2} is damaged; start the run again") from None
+    return [row for row in found if before is None or row.step < before]
+
+
+class HistoryFile:
+    """history.csv while it grows. Rows are in the file as soon as `add` returns."""
+
+    def __init__(self, path: Path, known: Sequence[Row] = ()) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row.cells() for row in known)
+        write_bytes(path, text.getvalue().encode())
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def add(self, new: Sequence[Row]) -> None:
+        """Appends and flushes."""
+        self._writer.writerows(row.cells() for row in new)
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more rows."""
+        self._file.close()
+
+
+def create_folder(folder: Path) -> None:
+    """Makes the folder of a new run.
+
+    Raises:
+        UnderpaintError: it holds a run already or is no folder; nothing was overwritten.
+    """
+    if (folder / "run.json").exists() or (folder / "pastiche.png").exists():
+        raise UnderpaintError(
+            f"--out {folder}: already holds a run; name another folder, or continue it with "
+            f"`underpaint resume {folder}`"
+        )
+    try:
+        (folder / "inputs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnderpaintError(f"--out {folder}: {error.strerror}; name a folder that can be written") from None
+
+
+def keep_inputs(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:
+    """Copies every input picture into the run, and says in run.json's words which they are."""
+    named: list[tuple[str, Picture | None]] = [("content", pictures.content)]
+    named += [(f"style{i}", picture) for i, picture in enumerate(pictures.styles, 1)]
+    named += [
+        ("content_mask", pictures.content_mask),
+        ("style_mask", pictures.style_mask),
+        ("start", pictures.start),
+    ]
+    kept = []
+    for role, picture in named:
+        if picture is None:
+            continue
+        if picture.path is None:
+            file = f"{role}.safetensors"
+            arrays = {"rgb": picture.rgb} | ({} if picture.alpha is None else {"alpha": picture.alpha})
+            write_bytes(folder / "inputs" / file, save(arrays))
+        else:
+            file = role + picture.path.suffix.lower()
+            write_bytes(folder / "inputs" / file, picture.path.read_bytes())
+        height, width = picture.rgb.shape[:2]
+        facts = {"role": role, "name": picture.name, "file": f"inputs/{file}", "sha256": picture.sha256}
+        kept.append(facts | {"width": width, "height": height})
+    return kept
+
+
+def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
+    """The pictures that `keep_inputs` kept.
+
+    Raises:
+        UnderpaintError: one is missing, or is not the one that the run was made with.
+    """
+    found: dict[str, Picture] = {}
+    for entry in facts["inputs"]:
+        path = folder / entry["file"]
+        if path.suffix == ".safetensors":
+            arrays = load(path.read_bytes())
+            picture = Picture(arrays["rgb"], arrays.get("alpha"), entry["name"], entry["sha256"], None)
+        else:
+            picture = images.read(path, field=entry["role"], min_side=1)
+            if picture.sha256 != entry["sha256"]:
+                raise UnderpaintError(f"{path}: is not the picture that the run was made with; put it back")
+            picture = Picture(picture.rgb, picture.alpha, entry["name"], picture.sha256, path)
+        found[entry["role"]] = picture
+    styles = tuple(picture for role, picture in found.items() if role.startswith("style") and role[5:].isdigit())
+    return Pictures(
+        found["content"], styles, found.get("content_mask"), found.get("style_mask"), found.get("start")
+    )

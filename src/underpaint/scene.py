@@ -1,0 +1,257 @@
+"""The pictures of a run, prepared: what the content, the styles and the masks are at each size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from underpaint import colour, images
+from underpaint.errors import UnderpaintError
+from underpaint.images import Picture
+from underpaint.networks.network import Network
+from underpaint.objective import (
+    FLOOR,
+    ContentTerm,
+    Objective,
+    Region,
+    SmoothnessTerm,
+    StyleTerm,
+    Term,
+)
+from underpaint.optimise import Stage, draw
+from underpaint.recipe import Recipe
+from underpaint.statistics import STATISTICS, matrix
+
+LEVELS = 5
+"""Masks are read as grey; 0, ¼, ½, ¾ and 1 are five regions."""
+
+SMALLEST_REGION = 0.01
+"""A grey level that covers less of the mask than this is the soft edge of another."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the user gives. Masks have any size and are stretched over their picture."""
+
+    content: Picture
+    styles: tuple[Picture, ...]
+    content_mask: Picture | None = None
+    style_mask: Picture | None = None
+    start: Picture | None = None
+
+
+class Scene:
+    """Pictures and recipe, ready to be painted.
+
+    Attributes:
+        notes: what a user should know (a style that is smaller than its scale asks for, ...), one line each.
+
+    Raises:
+        UnderpaintError: pictures, masks and recipe do not fit together.
+    """
+
+    def __init__(self, recipe: Recipe, pictures: Pictures, network: Network) -> None:
+        self.recipe, self.pictures, self.network = recipe, pictures, network
+        self.notes: list[str] = []
+        _check(recipe, pictures)
+        self._content = _opaque(pictures.content)
+        self._styles = [_recolour(recipe, _opaque(p), self._content) for p in pictures.styles]
+        if recipe.keep_color == "luminance":
+            self._content = colour.luminance(self._content)
+        self._levels = self._find_levels()
+        self._note_sizes()
+
+    def _note_sizes(self) -> None:
+        content = self.pictures.content
+        if max(content.rgb.shape[:2]) < self.recipe.size:
+            self.notes.append(f"{content.name} is enlarged from {_extent(content)} to {self.recipe.size} px")
+        wanted = round(self.recipe.size * self.recipe.style_scale)
+        self.notes += [
+            f"{p.name} is {_extent(p)} and is used at that size, not enlarged to {wanted} px"
+            for p in self.pictures.styles
+            if max(p.rgb.shape[:2]) < wanted
+        ]
+
+    def _find_levels(self) -> tuple[int, ...]:
+        masks = self.pictures.content_mask, self.pictures.style_mask
+        if masks[0] is None or masks[1] is None:
+            return ()
+        inside, offered = _levels(masks[0]), _levels(masks[1])
+        if missing := sorted(set(inside) - set(offered)):
+            grey = ", ".join(str(round(255 * level / (LEVELS - 1))) for level in missing)
+            raise UnderpaintError(
+                f"--style-mask {masks[1].name}: has no region of grey {grey}, which {masks[0].name} has; "
+                "paint both masks with the same greys (0, 64, 128, 191, 255)"
+            )
+        return inside
+
+    def size(self, scale: int) -> tuple[int, int]:
+        """Height and width of the pastiche at a scale."""
+        return images.size_for(self.pictures.content.rgb.shape[:2], self.recipe.sizes()[scale])
+
+    def stage(self, scale: int) -> Stage:
+        """The objective and the start at a scale; runs the network once on every picture."""
+        recipe, size = self.recipe, self.size(scale)
+        content = self._tensor(self._content, size)
+        terms: list[Term] = []
+        wanted = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
+        with torch.no_grad():
+            of_content = self.network.features(content, wanted)
+            regions = {layer: self._regions(layer, of_content[layer]) for layer in recipe.style_layers}
+            for place in range(len(self._styles)):
+                terms += self._style_terms(place, scale, of_content, regions)
+            for layer, weight in recipe.content_layers.items():
+                goal = of_content[layer]
+                terms.append(self._content_term(layer, weight, goal))
+        terms.append(SmoothnessTerm("smoothness", recipe.smoothness))
+        return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
+
+    def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
+        recipe = self.recipe
+        say = recipe.content_weight * (2 - 2 * recipe.strength) ** 2 * weight
+        return ContentTerm(f"content/{layer}", layer, say, goal, max(float(goal.float().square().sum()), 1e-12))
+
+    def _style_terms(
+        self, place: int, scale: int, of_content: dict[str, torch.Tensor], regions: dict[str, list[Region]]
+    ) -> list[Term]:
+        recipe, statistic = self.recipe, STATISTICS[self.recipe.statistic]
+        style = self._styles[place]
+        extent = max(style.shape[:2])
+        longest = min(extent, round(recipe.sizes()[scale] * recipe.style_scale))
+        size = images.size_for(style.shape[:2], longest)
+        features = self.network.features(self._tensor(style, size), list(recipe.style_layers))
+        shares = recipe.style_weights or (1.0,) * len(self._styles)
+        share = shares[place] / sum(shares)
+        prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
+        say = recipe.style_weight * (2 * recipe.strength) ** 2 * share / len(recipe.style_layers)
+        number = draw(recipe.seed, scale, -1)
+        terms: list[Term] = []
+        for layer, weight in recipe.style_layers.items():
+            x, c = matrix(features[layer]), matrix(of_content[layer])
+            goals = [statistic.goal(x, w) for w in self._style_regions(place, features[layer])]
+            normaliser = 0.0
+            for goal, region in zip(goals, regions[layer], strict=True):
+                target = statistic.target(goal, number)
+                value, _ = statistic.distance(statistic.summary(c, region.weights, number), target)
+                normaliser += region.share * max(float(value), FLOOR * float(statistic.size(target)), 1e-12)
+            terms.append(StyleTerm(f"{prefix}/{layer}", layer, say * weight, statistic, tuple(goals), normaliser))
+        return terms
+
+    def _regions(self, layer: str, features: torch.Tensor) -> list[Region]:
+        """Which positions of the pastiche's layer belong to which region."""
+        mask = self.pictures.content_mask
+        if mask is None or not self._levels:
+            return [Region(None, 1.0)]
+        cover = _cover(mask, self._levels)
+        total = sum(float(part.mean()) for part in cover)
+        return [
+            Region(_at_layer(part, features.shape[2:], self.network.device), float(part.mean()) / total)
+            for part in cover
+        ]
+
+    def _style_regions(self, place: int, features: torch.Tensor) -> list[torch.Tensor | None]:
+        """The same of a style picture, its transparent parts left out."""
+        alpha, mask = self.pictures.styles[place].alpha, self.pictures.style_mask
+        if not self._levels or mask is None:
+            if alpha is None:
+                return [None]
+            return [_at_layer(alpha, features.shape[2:], self.network.device)]
+        parts = _cover(mask, self._levels)
+        if alpha is not None:
+            seen = images.resize(alpha, parts[0].shape)
+            parts = [part * seen for part in parts]
+        return [_at_layer(part, features.shape[2:], self.network.device) for part in parts]
+
+    def _start(self, content: torch.Tensor) -> torch.Tensor:
+        recipe = self.recipe
+        image = content
+        noise = torch.randn(
+            content.shape, generator=torch.Generator().manual_seed(draw(recipe.seed, -1, 0))
+        ).to(content.device)
+        if recipe.start == "noise":
+            image = 0.5 + 0.15 * noise
+        elif recipe.start == "file":
+            assert self.pictures.start is not None
+            image = self._tensor(_opaque(self.pictures.start), (content.shape[2], content.shape[3]))
+        if recipe.start_noise:
+            image = image + recipe.start_noise * noise
+        return image.clamp(0, 1)
+
+    def _tensor(self, rgb: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+        small = images.resize(rgb, size)
+        return torch.from_numpy(small.transpose(2, 0, 1).copy())[None].to(self.network.device)
+
+    def finish(self, image: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """The pastiche (H, W, 3), 0..1, with its colours and its transparency (H, W) restored as the recipe says."""
+        rgb = image[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+        content = self.pictures.content
+        if self.recipe.keep_color == "luminance":
+            rgb = colour.luminance_only(rgb, images.resize(_opaque(content), rgb.shape[:2]))
+        alpha = None if content.alpha is None else images.resize(content.alpha, rgb.shape[:2])
+        return rgb, alpha
+
+
+def _check(recipe: Recipe, pictures: Pictures) -> None:
+    count, given = len(pictures.styles), len(recipe.style_weights)
+    if not count:
+        raise UnderpaintError("style: none given; name at least one style picture")
+    if given and given != count:
+        raise UnderpaintError(f"style_weights: {given} given for {count} style pictures; give one each")
+    if (pictures.content_mask is None) != (pictures.style_mask is None):
+        raise UnderpaintError("masks: one is missing; give both --content-mask and --style-mask, or neither")
+    if pictures.style_mask is not None and count > 1:
+        raise UnderpaintError(f"--style-mask: {count} style pictures; masks work with one style picture")
+    if (recipe.start == "file") != (pictures.start is not None):
+        raise UnderpaintError("start: 'file' goes with a picture to start from; give --start FILE")
+    for picture in pictures.styles:
+        if picture.alpha is not None and float(picture.alpha.mean()) < 0.01:
+            raise UnderpaintError(f"style {picture.name}: is fully transparent; nothing of it can be seen")
+
+
+def _extent(picture: Picture) -> str:
+    height, width = picture.rgb.shape[:2]
+    return f"{width}×{height} px"
+
+
+def _opaque(picture: Picture) -> np.ndarray:
+    """Transparent parts take the mean colour of what is seen: no edge, no colour of their own."""
+    if picture.alpha is None:
+        return picture.rgb
+    alpha = picture.alpha[..., None]
+    mean = (picture.rgb * alpha).sum((0, 1)) / max(float(alpha.sum()), 1e-6)
+    return (picture.rgb * alpha + mean * (1 - alpha)).astype(np.float32)
+
+
+def _recolour(recipe: Recipe, style: np.ndarray, content: np.ndarray) -> np.ndarray:
+    if recipe.keep_color == "histogram":
+        return colour.match_histogram(style, content)
+    if recipe.keep_color == "covariance":
+        return colour.match_covariance(style, content)
+    if recipe.keep_color == "luminance":
+        return colour.match_luminance(style, content)
+    return style
+
+
+def _grey(mask: Picture) -> np.ndarray:
+    return np.rint(mask.rgb.mean(2) * (LEVELS - 1)).astype(np.int64)
+
+
+def _levels(mask: Picture) -> tuple[int, ...]:
+    shares = np.bincount(_grey(mask).ravel(), minlength=LEVELS) / mask.rgb[..., 0].size
+    return tuple(int(level) for level in np.flatnonzero(shares >= SMALLEST_REGION))
+
+
+def _cover(mask: Picture, levels: Sequence[int]) -> list[np.ndarray]:
+    """One float32 (h, w) picture of 0 and 1 a level; other greys go to the nearest level."""
+    nearest = np.abs(_grey(mask)[..., None] - np.array(levels)).argmin(2)
+    return [(nearest == place).astype(np.float32) for place in range(len(levels))]
+
+
+def _at_layer(part: np.ndarray, size: torch.Size, device: torch.device) -> torch.Tensor:
+    """Weights (n,) of the layer's positions: the share of each one's area, summing to 1."""
+    area = F.adaptive_avg_pool2d(torch.from_numpy(part.copy())[None, None], tuple(size)).flatten().double()
+    return (area / area.sum().clamp_min(1e-12)).float().to(device)

@@ -1,0 +1,330 @@
+"""Running: `Session` iterates over a run's steps and keeps its folder; `stylize` and `resume` go to the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from underpaint import checkpoint, convergence, device, images, timelapse
+from underpaint.images import Source
+from underpaint.networks import registry
+from underpaint.optimise import State, Step, optimise
+from underpaint.recipe import Recipe, make
+from underpaint.run import (
+    FORMAT,
+    HistoryFile,
+    Row,
+    Run,
+    create_folder,
+    keep_inputs,
+    picture_metadata,
+    read_facts,
+    read_history,
+    read_inputs,
+    recipe_of,
+    rows,
+    write_facts,
+)
+from underpaint.scene import Pictures, Scene
+
+CHECKPOINT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not change the picture.
+
+    Attributes:
+        weights: a weights file or folder that the user names.
+        device: "auto", "cpu", "cuda" or "mps".
+        deterministic: the same bytes on CUDA too, at some cost.
+        frames: how many intermediate pictures to keep.
+        announce, progress: told about a download, in words and in bytes.
+    """
+
+    weights: Path | None = None
+    device: str = "auto"
+    deterministic: bool = False
+    frames: int = 0
+    announce: Callable[[str], None] | None = None
+    progress: Callable[[int, int | None], None] | None = None
+
+
+class Session:
+    """A run being painted. Iterate over it for its steps; afterwards `run` is there.
+
+    Stopping early (leaving the loop, Ctrl-C, an error) keeps what there is: the folder then holds a
+    checkpoint and the picture as it stands, and `resume` goes on. `run` is the picture as it stands at any moment.
+
+    Args:
+        recipe, pictures, options: what to do.
+        folder: where to keep it, a folder made by `create_folder`; None keeps it in memory only.
+        state, seconds, known: where to go on: state, time spent and history so far.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        pictures: Pictures,
+        options: Options,
+        folder: Path | None = None,
+        state: State | None = None,
+        seconds: float = 0.0,
+        known: Sequence[Row] = (),
+    ) -> None:
+        layers = [*recipe.content_layers, *recipe.style_layers]
+        self.recipe, self.folder, self.options = recipe, folder, options
+        self.device = device.choose(options.device)
+        opened = registry.open_network(
+            recipe.network,
+            layers,
+            pooling=recipe.pooling,
+            device=self.device,
+            precision=device.precision(recipe.precision, self.device),
+            given=options.weights,
+            announce=options.announce,
+            progress=options.progress,
+        )
+        self.scene = Scene(recipe, pictures, opened.network)
+        self._opened, self._state, self._seconds = opened, state, seconds
+        self._history: list[Row] = list(known)
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before it starts."""
+        return self.scene.notes
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole run has (fewer if it may stop on convergence)."""
+        return sum(self.recipe.schedule())
+
+    def __iter__(self) -> Iterator[Step]:
+        if self.folder is not None:
+            return self._recorded(self.folder)
+        return self._steps()
+
+    def _steps(self) -> Iterator[Step]:
+        """The steps, timed and remembered."""
+        begun = time.perf_counter() - self._seconds
+        with device.deterministic(self.options.deterministic):
+            for step in optimise(self.recipe, self.scene.stage, self._state):
+                self._state = step.state
+                self._seconds = time.perf_counter() - begun
+                self._history += rows(step, self._seconds)
+                yield step
+
+    def _recorded(self, folder: Path) -> Iterator[Step]:
+        self.facts = self._describe(folder)
+        write_facts(folder, self.facts)
+        history = HistoryFile(folder / "history.csv", self._history)
+        done, saved = False, time.monotonic()
+        try:
+            for step in self._steps():
+                history.add(rows(step, self._seconds))
+                if self.options.frames:
+                    timelapse.keep(folder, step, self.steps, self.options.frames, self.scene.finish)
+                if step.scale_done or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._checkpoint(folder)
+                    saved = time.monotonic()
+                done = step.final
+                yield step
+        finally:
+            history.close()
+            self._close(folder, done)
+
+    def _describe(self, folder: Path) -> dict[str, Any]:
+        """run.json at the start, before anything is known of the end."""
+        known = read_facts(folder) if (folder / "run.json").exists() else {}
+        return {
+            "format": FORMAT,
+            "status": "running",
+            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe_sha256": self.recipe.digest(),
+            "inputs": known.get("inputs") or keep_inputs(folder, self.scene.pictures),
+            "network": {
+                "name": self.recipe.network,
+                "weights": self._opened.path.name,
+                "sha256": self._opened.sha256,
+            },
+            "frames": self.options.frames,
+            "deterministic": self.options.deterministic,
+            "notes": self.notes,
+            "environment": device.describe(self.device),
+        }
+
+    def _checkpoint(self, folder: Path) -> None:
+        assert self._state is not None
+        checkpoint.write(folder / "checkpoint.safetensors", self._state, self.recipe.digest(), self._seconds)
+
+    def _close(self, folder: Path, done: bool) -> None:
+        """The last things of a run, whether it came to its end or not."""
+        if self._state is None:
+            self.facts["status"] = "stopped"
+            write_facts(folder, self.facts)
+            return
+        self._checkpoint(folder)
+        run = self.run
+        run.save(folder / "pastiche.png")
+        convergence.draw(folder, run.history, self.recipe)
+        if done and self.options.frames:
+            timelapse.make(folder)
+        size = {"height": run.pastiche.shape[0], "width": run.pastiche.shape[1]}
+        self.facts |= {
+            "status": "finished" if done else "stopped",
+            "steps": self._state.step,
+            "seconds": round(self._seconds, 3),
+            "peak_memory_bytes": device.peak_memory(self.device),
+            "pastiche": size,
+            "losses": run.losses if self._history else {},
+        }
+        write_facts(folder, self.facts)
+
+    @property
+    def run(self) -> Run:
+        """The picture as it stands, with its history."""
+        result = self.scene.stage(0).start if self._state is None else self._state.result
+        pastiche, alpha = self.scene.finish(result)
+        return Run(self.recipe, self.facts, list(self._history), pastiche, alpha, self.folder, result.clone())
+
+    def finish(self) -> Run:
+        """Goes to the end."""
+        for _ in self:
+            pass
+        return self.run
+
+
+def start(
+    content: Source,
+    style: Source | Sequence[Source],
+    *,
+    out: str | Path | None = None,
+    recipe: Recipe | None = None,
+    content_mask: Source | None = None,
+    style_mask: Source | None = None,
+    start_from: Source | None = None,
+    options: Options | None = None,
+    **fields: Any,
+) -> Session:
+    """Prepares a run; iterate over the result to paint.
+
+    Args:
+        content: a file name, array (H, W, 3), tensor (3, H, W) or PIL image.
+        style: one such, or several in a list.
+        out: the run's folder; None keeps nothing on disk.
+        recipe: where to begin; `fields` of a `Recipe` override it, e.g. `size=256, seed=1`.
+        content_mask, style_mask: pictures of up to five greys; equal greys paint each other.
+        start_from: the picture that `start="file"` starts at.
+        options: device, weights and the like.
+
+    Raises:
+        UnderpaintError: a picture, field, layer or weights file is not as it must be; nothing was written.
+    """
+    several = list(style) if isinstance(style, list | tuple) else [style]
+    if start_from is not None:
+        fields = {"start": "file"} | fields
+    wanted = make(_override(recipe, fields))
+    registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
+    pictures = Pictures(
+        images.read(content, field="content"),
+        tuple(images.read(source, field="style") for source in several),
+        None if content_mask is None else images.read(content_mask, field="content mask"),
+        None if style_mask is None else images.read(style_mask, field="style mask"),
+        None if start_from is None else images.read(start_from, field="start"),
+    )
+    folder = None if out is None else Path(out)
+    session = Session(wanted, pictures, options or Options(), folder)
+    if folder is not None:
+        create_folder(folder)
+    return session
+
+
+def _override(recipe: Recipe | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's own fields with the given ones over them; a new preset brings its numbers along."""
+    own = {} if recipe is None else recipe.model_dump(exclude_unset=True)
+    if "preset" in fields:
+        own.pop("iterations", None)
+    return own | dict(fields)
+
+
+def stylize(content: Source, style: Source | Sequence[Source], **arguments: Any) -> Run:
+    """Paints the content in the style and returns the finished run: `start` with all its arguments, then to the end.
+
+    >>> run = underpaint.stylize("photo.jpg", "painting.jpg", size=512, out="out/first")  # doctest: +SKIP
+    >>> run.losses["style/relu3_1"]  # doctest: +SKIP
+    """
+    return start(content, style, **arguments).finish()
+
+
+def resume(folder: str | Path, options: Options | None = None) -> Session:
+    """Prepares to go on with a run that was stopped or killed; ends with the same bytes as an undisturbed one.
+
+    Raises:
+        UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
+    """
+    folder = Path(folder)
+    facts = read_facts(folder)
+    if facts["status"] == "finished":
+        from underpaint.errors import UnderpaintError
+
+        raise UnderpaintError(f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`")
+    recipe = recipe_of(facts, folder)
+    options = options or Options()
+    where = device.choose(options.device)
+    pictures = read_inputs(folder, facts)
+    state, seconds, known = None, 0.0, []
+    if (folder / "checkpoint.safetensors").exists():
+        state, seconds = checkpoint.read(folder / "checkpoint.safetensors", where, recipe.digest())
+        known = read_history(folder / "history.csv", before=state.step)
+    session = Session(recipe, pictures, options, folder, state, seconds, known)
+    _check_same(session, facts, folder)
+    return session
+
+
+def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:
+    from underpaint.errors import UnderpaintError
+
+    opened = session._opened
+    if opened.sha256 != facts["network"]["sha256"]:
+        raise UnderpaintError(
+            f"{opened.path}: not the weights that {folder} was made with ({facts['network']['weights']}); "
+            "name those with --weights"
+        )
+    changed = device.differences(facts["environment"], device.describe(session.device))
+    if changed:
+        session.notes.append(f"the picture may differ in its last digits: {'; '.join(changed)}")
+
+
+def carry_on(
+    folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **fields: Any
+) -> Session:
+    """Prepares a run that starts from a finished one's picture and goes to a larger size.
+
+    Raises:
+        UnderpaintError: not a finished run, or not a larger size.
+    """
+    from underpaint.errors import UnderpaintError
+
+    folder = Path(folder)
+    facts = read_facts(folder)
+    recipe = recipe_of(facts, folder)
+    if facts["status"] != "finished":
+        raise UnderpaintError(f"--from {folder}: this run is not finished; `underpaint resume {folder}` first")
+    if size <= recipe.size:
+        raise UnderpaintError(f"--size {size}: the run in {folder} has {recipe.size} px already; name a larger size")
+    pictures = read_inputs(folder, facts)
+    state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
+    rgb = state.result[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    beginning = images.read(np.ascontiguousarray(rgb), field="start", min_side=1)
+    wanted = recipe.model_dump() | {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"} | fields
+    pictures = Pictures(pictures.content, pictures.styles, pictures.content_mask, pictures.style_mask, beginning)
+    session = Session(make(wanted), pictures, options or Options(), Path(out))
+    create_folder(Path(out))
+    return session

@@ -1,0 +1,283 @@
+"""What "style" is at a layer: a summary of its feature map that forgets where things are.
+
+Every statistic works on features as a matrix X of n positions × C channels with weights w ≥ 0 of the positions that
+sum to 1 (a mask; 1/n each without one), and is written as three sums so that several style pictures
+share one summary and one way back:
+
+    summary(X, w)              what is compared
+    distance(summary, target)  a squared distance ≥ 0 and its gradient by the summary
+    seed(g, X, w, gradient)    the gradient by X, added in place to g
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+
+StatisticName = Literal["gram", "moments", "sliced"]
+
+
+def matrix(features: torch.Tensor) -> torch.Tensor:
+    """(1, C, h, w) as (h·w, C), a view where the memory is channels last."""
+    if features.shape[0] != 1:
+        raise ValueError(f"one picture at a time, not {features.shape[0]}")
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+
+
+class Statistic(Protocol):
+    """See the module's text. `draw` is the number that randomness hangs on: (seed, scale, step) in one."""
+
+    name: StatisticName
+
+    def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int) -> Any:
+        """Of features (n, C), weights (n,) or None."""
+        ...
+
+    def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> Any:
+        """What is kept of a style picture, for `target`."""
+        ...
+
+    def target(self, goal: Any, draw: int) -> Any:
+        """What a goal is under this draw: what `distance` compares a summary with."""
+        ...
+
+    def distance(self, summary: Any, target: Any) -> tuple[torch.Tensor, Any]:
+        """A scalar and its gradient by `summary`."""
+        ...
+
+    def size(self, target: Any) -> torch.Tensor:
+        """The target's own squared size, in the distance's unit: the floor of the normaliser hangs on it."""
+        ...
+
+    def seed(self, g: torch.Tensor, x: torch.Tensor, w: torch.Tensor | None, gradient: Any) -> None:
+        """Adds the cotangent to g (n, C), a view of the layer's gradient."""
+        ...
+
+    def combine(self, parts: list[tuple[float, Any]]) -> Any:
+        """Σ factor × gradient, for terms that share a summary."""
+        ...
+
+
+def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """XᵀY as float32 (C, C), of (n, C) matrices of any precision.
+
+    In bfloat16 the sum over positions is done in blocks of 4,096 whose results are added in float32: one product
+    would round the whole sum to 8 bits.
+    """
+    if x.dtype != torch.bfloat16:
+        return x.T @ y
+    whole = x.shape[0] // 4096 * 4096
+    out = (x[whole:].T @ y[whole:]).float()
+    if whole:
+        xs, ys = x[:whole].view(-1, 4096, x.shape[1]), y[:whole].view(-1, 4096, y.shape[1])
+        out += torch.bmm(xs.transpose(1, 2), ys).float().sum(0)
+    return out
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Σ_p w_p X_p X_pᵀ, compared by the sum of squared differences (Gatys et al. 2016, eqs. 3-5).
+
+    Departure: divided by the number of positions (through w), so that pictures of different sizes compare.
+    """
+
+    name: StatisticName = "gram"
+
+    def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> torch.Tensor:
+        """(C, C), float32."""
+        if w is None:
+            return product(x, x) / x.shape[0]
+        return product(x * w[:, None].to(x.dtype), x)
+
+    def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
+        """The style picture's Gram matrix."""
+        return self.summary(x, w)
+
+    def target(self, goal: torch.Tensor, draw: int) -> torch.Tensor:
+        """The goal itself."""
+        return goal
+
+    def distance(self, summary: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """‖G − A‖² and 2 (G − A)."""
+        difference = summary - target
+        return difference.square().sum(), 2 * difference
+
+    def size(self, target: torch.Tensor) -> torch.Tensor:
+        """‖A‖²."""
+        return target.square().sum()
+
+    def seed(self, g: torch.Tensor, x: torch.Tensor, w: torch.Tensor | None, gradient: torch.Tensor) -> None:
+        """2 w X ∂; the gradient by G is symmetric."""
+        if w is None:
+            g.addmm_(x, (gradient * (2 / x.shape[0])).to(x.dtype))
+        else:
+            g.addmm_(x * w[:, None].to(x.dtype), (2 * gradient).to(x.dtype))
+
+    def combine(self, parts: list[tuple[float, torch.Tensor]]) -> torch.Tensor:
+        """Σ factor × gradient."""
+        return torch.stack([factor * gradient for factor, gradient in parts]).sum(0)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean μ (C,) and covariance Σ (C, C) of a layer's features.
+
+    The distance is ‖μ − μ'‖²/‖μ'‖² + ‖Σ − Σ'‖²/‖Σ'‖²: the two have different units (cf. Li et al. 2017, "Demystifying
+    Neural Style Transfer", which matches means and variances; Wasserstein distances of Gaussians use both).
+    """
+
+    name: StatisticName = "moments"
+
+    def summary(
+        self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(C,) and (C, C), float32."""
+        weighted = x / x.shape[0] if w is None else x * w[:, None].to(x.dtype)
+        mean = weighted.sum(0, dtype=torch.promote_types(x.dtype, torch.float32))
+        return mean, Gram().summary(x, w) - torch.outer(mean, mean)
+
+    def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The style picture's moments."""
+        return self.summary(x, w)
+
+    def target(
+        self, goal: tuple[torch.Tensor, torch.Tensor], draw: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The goal itself."""
+        return goal
+
+    def distance(
+        self, summary: tuple[torch.Tensor, torch.Tensor], target: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """See the class; the gradient by both moments."""
+        differences = [a - b for a, b in zip(summary, target, strict=True)]
+        sizes = [b.square().sum().clamp_min(1e-12) for b in target]
+        value = sum((d.square().sum() / s for d, s in zip(differences, sizes, strict=True)), torch.zeros(()))
+        return value, (2 * differences[0] / sizes[0], 2 * differences[1] / sizes[1])
+
+    def size(self, target: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """2: both parts are relative already."""
+        return torch.tensor(2.0)
+
+    def seed(
+        self,
+        g: torch.Tensor,
+        x: torch.Tensor,
+        w: torch.Tensor | None,
+        gradient: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:
+        """w (∂μ + 2 (X − μ) ∂Σ)."""
+        by_mean, by_covariance = gradient
+        mean = self.summary_mean(x, w)
+        row = by_mean - 2 * mean @ by_covariance
+        Gram().seed(g, x, w, by_covariance)
+        if w is None:
+            g.add_((row / x.shape[0]).to(x.dtype))
+        else:
+            g.addcmul_(w[:, None].to(x.dtype), row.to(x.dtype)[None])
+
+    @staticmethod
+    def summary_mean(x: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
+        """μ alone."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return x.mean(0, dtype=dtype) if w is None else w.to(dtype) @ x.to(dtype)
+
+    def combine(
+        self, parts: list[tuple[float, tuple[torch.Tensor, torch.Tensor]]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ factor × gradient, part by part."""
+        means = torch.stack([f * g[0] for f, g in parts]).sum(0)
+        return means, torch.stack([f * g[1] for f, g in parts]).sum(0)
+
+
+SLICES = 32
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """One-dimensional distributions along P directions, as sorted samples.
+
+    Attributes:
+        values: (P, n), ascending.
+        order: (P, n), where each came from.
+        middles: (n,) or (P, n), the cumulative weight at the middle of each sample, 0..1.
+        weights: (n,) or (P, n), of the sorted samples; they sum to 1.
+        directions: (P, C), unit vectors.
+    """
+
+    values: torch.Tensor
+    order: torch.Tensor
+    middles: torch.Tensor
+    weights: torch.Tensor
+    directions: torch.Tensor
+
+    def at(self, middles: torch.Tensor) -> torch.Tensor:
+        """The values (P, m) at cumulative weights (m,) or (P, m), linear between samples."""
+        own, wanted = (t.expand(self.values.shape[0], -1).contiguous() for t in (self.middles, middles))
+        if own.shape[1] == 1:
+            return self.values.expand(-1, wanted.shape[1])
+        right = torch.searchsorted(own, wanted).clamp(1, own.shape[1] - 1)
+        x0, x1 = own.gather(1, right - 1), own.gather(1, right)
+        t = ((wanted - x0) / (x1 - x0).clamp_min(1e-12)).clamp(0, 1)
+        return torch.lerp(self.values.gather(1, right - 1), self.values.gather(1, right), t)
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """Sliced Wasserstein distance, squared: mean over random directions of the one-dimensional optimal transport
+    cost between the projected features (Heitz et al. 2021, "A Sliced Wasserstein Loss for Neural Texture
+    Synthesis", eqs. 4-6).
+
+    Departures: at most 32 directions (the paper draws as many as there are channels), drawn anew at every step;
+    samples of unequal numbers are compared through quantiles, linear between samples.
+    """
+
+    name: StatisticName = "sliced"
+
+    def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> Quantiles:
+        """The features projected and sorted."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        count = min(SLICES, x.shape[1])
+        generator = torch.Generator().manual_seed(draw)
+        directions = torch.randn(count, x.shape[1], generator=generator, dtype=torch.float64)
+        directions = (directions / directions.norm(dim=1, keepdim=True)).to(x.device, dtype)
+        values, order = (directions @ x.to(dtype).T).sort(dim=1, stable=True)
+        if w is None:
+            weights = torch.full((x.shape[0],), 1 / x.shape[0], device=x.device, dtype=dtype)
+        else:
+            weights = w.to(dtype).expand(count, -1).gather(1, order)
+        middles = weights.cumsum(-1, dtype=torch.float64) - weights / 2
+        return Quantiles(values, order, middles.to(dtype), weights, directions)
+
+    def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The style picture's features themselves: each draw sees them from other sides."""
+        return x, w
+
+    def target(self, goal: tuple[torch.Tensor, torch.Tensor | None], draw: int) -> Quantiles:
+        """The style picture's features seen along this draw's directions."""
+        return self.summary(*goal, draw)
+
+    def distance(self, summary: Quantiles, target: Quantiles) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean over directions of Σ w (value − target)²; the gradient by the features, (C, n).
+        """
+        difference = summary.values - target.at(summary.middles)
+        weighted = difference * summary.weights / len(difference)
+        by_projection = torch.empty_like(difference).scatter_(1, summary.order, 2 * weighted)
+        return (weighted * difference).sum(), summary.directions.T @ by_projection
+
+    def size(self, target: Quantiles) -> torch.Tensor:
+        """Mean over directions of Σ w value²: the distance to all-zero features."""
+        return (target.values.square() * target.weights).sum() / len(target.values)
+
+    def seed(self, g: torch.Tensor, x: torch.Tensor, w: torch.Tensor | None, gradient: torch.Tensor) -> None:
+        """Adds the gradient, which is by the features already."""
+        g.add_(gradient.T.to(g.dtype))
+
+    def combine(self, parts: list[tuple[float, torch.Tensor]]) -> torch.Tensor:
+        """Σ factor × gradient."""
+        return torch.stack([factor * gradient for factor, gradient in parts]).sum(0)
+
+
+STATISTICS: dict[StatisticName, Statistic] = {"gram": Gram(), "moments": Moments(), "sliced": Sliced()}
