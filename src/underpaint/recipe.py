@@ -43,6 +43,8 @@ class Recipe(BaseModel):
         stop: relative improvement of the total, over the last `patience` steps, under which a size ends; 0 never does.
         content_layers, style_layers: weight by layer name; equal weights mean equal say.
         content_weight, style_weight, smoothness: weights of the three kinds of terms.
+        smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
+            set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
         statistic: "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.
@@ -82,6 +84,7 @@ class Recipe(BaseModel):
     content_weight: Weight = 0.12
     style_weight: Weight = 1.0
     smoothness: Weight = 2.0
+    smoothness_growth: float = Field(0.0, ge=0, le=4)
     strength: float = Field(0.5, ge=0, le=1)
     statistic: Literal["gram", "moments", "sliced"] = "gram"
     style_weights: tuple[Weight, ...] = ()

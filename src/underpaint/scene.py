@@ -107,7 +107,8 @@ class Scene:
             for layer, weight in recipe.content_layers.items():
                 goal = of_content[layer]
                 terms.append(self._content_term(layer, weight, goal))
-        terms.append(SmoothnessTerm("smoothness", recipe.smoothness))
+        smaller = recipe.sizes()[scale] / recipe.size
+        terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
         return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
