@@ -1,0 +1,334 @@
+"""The command line. It calls the package's public interface and shows what comes of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from underpaint.errors import UnderpaintError
+
+app = typer.Typer(
+    name="underpaint",
+    help="Neural style transfer that explains itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+
+class Preset(StrEnum):
+    """How much time to spend."""
+
+    draft = "draft"
+    standard = "standard"
+    fine = "fine"
+
+
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/CONTENT-STYLE.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
+Weights = Annotated[Path | None, typer.Option(help="Weights file, or folder that holds it.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="The same bytes on CUDA too, slower.")]
+Frames = Annotated[int, typer.Option(min=0, max=1000, help="Keep N intermediate pictures and make a film.")]
+
+
+@app.command()
+def stylize(
+    content: Annotated[Path | None, typer.Argument(help="The photograph.", show_default=False)] = None,
+    style: Annotated[list[Path] | None, typer.Argument(help="One or more paintings.", show_default=False)] = None,
+    out: Out = None,
+    network: Annotated[str | None, typer.Option(help="vgg19 or vgg16.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [512].")] = None,
+    preset: Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")] = None,
+    iterations: Annotated[
+        str | None, typer.Option(help="Steps at each size, finest first, e.g. 20,30,40: the last holds for the rest.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")] = None,
+    device: Device = "auto",
+    precision: Annotated[str | None, typer.Option(help="float32 or bf16.")] = None,
+    start: Annotated[str | None, typer.Option(help="content, noise, or a picture file.")] = None,
+    strength: Annotated[float | None, typer.Option(help="From content (0) to style (1) [0.5].")] = None,
+    style_weight: Annotated[float | None, typer.Option(help="Weight of all style terms.")] = None,
+    content_weight: Annotated[float | None, typer.Option(help="Weight of all content terms.")] = None,
+    smoothness: Annotated[float | None, typer.Option(help="Weight of the smoothness term.")] = None,
+    layer_weight: Annotated[
+        list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")
+    ] = None,
+    style_layers: Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")] = None,
+    content_layers: Annotated[str | None, typer.Option(help="Content layers, e.g. relu4_2.")] = None,
+    statistic: Annotated[str | None, typer.Option(help="gram, moments or sliced.")] = None,
+    style_weights: Annotated[str | None, typer.Option(help="Shares of several styles, e.g. 2,1.")] = None,
+    style_scale: Annotated[float | None, typer.Option(help="Size of the style relative to the pastiche.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="max or average.")] = None,
+    keep_color: Annotated[str | None, typer.Option(help="luminance, histogram or covariance.")] = None,
+    content_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the content.")] = None,
+    style_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the style.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file with any of a recipe's fields.")] = None,
+    carry: Annotated[Path | None, typer.Option("--from", help="Finished run to carry to a larger --size.")] = None,
+    weights: Weights = None,
+    frames: Frames = 0,
+    deterministic: Deterministic = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE."""
+    from underpaint import recipe as recipes
+    from underpaint import session
+
+    fields = _given(
+        network=network,
+        size=size,
+        preset=None if preset is None else preset.value,
+        iterations=_numbers("--iterations", iterations, int),
+        optimizer=optimizer,
+        seed=seed,
+        precision=precision,
+        start=_start_kind(start),
+        strength=strength,
+        style_weight=style_weight,
+        content_weight=content_weight,
+        smoothness=smoothness,
+        style_layers=_layers(style_layers),
+        content_layers=_layers(content_layers),
+        statistic=statistic,
+        style_weights=_numbers("--style-weights", style_weights, float),
+        style_scale=style_scale,
+        pooling=pooling,
+        keep_color=keep_color,
+    )
+    options = _options(weights, device, deterministic, frames, quiet)
+    if carry is not None:
+        if content is not None:
+            raise UnderpaintError("--from: the pictures are the run's own; leave CONTENT and STYLE out")
+        if size is None:
+            raise UnderpaintError("--from: say how large with --size N")
+        del fields["size"]
+        folder = out or carry.with_name(f"{carry.name}-{size}")
+        _paint(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
+        return
+    if content is None or not style:
+        raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
+    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    if layer_weight:
+        fields["style_layers"] = _layer_weights(layer_weight, fields.get("style_layers"), base)
+    prepared = session.start(
+        content,
+        list(style),
+        out=out or Path("out") / f"{content.stem}-{style[0].stem}",
+        recipe=base,
+        content_mask=content_mask,
+        style_mask=style_mask,
+        start_from=start if fields.get("start") == "file" else None,
+        options=options,
+        **fields,
+    )
+    _paint(prepared, quiet, as_json)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped or killed.")],
+    device: Device = "auto",
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was stopped or killed."""
+    from underpaint import session
+
+    _paint(session.resume(folder, _options(weights, device, False, 0, quiet)), quiet, as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/demo"),
+    photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
+    style: Annotated[str, typer.Option(help="A sample style.")] = "gale",
+    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 384,
+    preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    weights: Weights = None,
+    frames: Frames = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint a sample photograph in the style of a sample picture."""
+    from underpaint import samples, session
+
+    prepared = session.start(
+        samples.photograph(photograph),
+        samples.style_path(style),
+        out=out,
+        size=size,
+        preset=preset.value,
+        precision=precision,
+        options=_options(weights, device, False, frames, quiet),
+    )
+    _paint(prepared, quiet, as_json)
+
+
+@app.command()
+def networks(weights: Weights = None, as_json: AsJson = False) -> None:
+    """List the networks, their layers, and whether their weights are at hand."""
+    from underpaint.networks import registry
+
+    found = registry.entries(weights)
+    if as_json:
+        rows = [{"name": e.name, "layers": e.layers, "weights": e.at_hand and str(e.at_hand)} for e in found]
+        print(json.dumps(rows))
+        return
+    for entry in found:
+        place = f"weights at {entry.at_hand}" if entry.at_hand else f"weights would be downloaded from {entry.url}"
+        print(f"{entry.name}: {place}\n  {' '.join(entry.layers)}")
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _numbers(flag: str, text: str | None, kind: type) -> tuple[Any, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise UnderpaintError(f"{flag} {text}: give numbers with commas between them, e.g. 20,30,40") from None
+
+
+def _layers(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UnderpaintError(f"layers: {repeated} is named twice; name each once")
+    return dict.fromkeys(names, 1.0)
+
+
+def _layer_weights(
+    pairs: list[str], layers: dict[str, float] | None, base: Any
+) -> dict[str, float]:
+    """The style layers with the weights of `--layer-weight` put in; a layer that was not there joins them."""
+    from underpaint.recipe import Recipe
+
+    weights = dict(layers or (base or Recipe()).style_layers)
+    for pair in pairs:
+        layer, _, weight = pair.partition("=")
+        try:
+            weights[layer] = float(weight)
+        except ValueError:
+            raise UnderpaintError(f"--layer-weight {pair}: write LAYER=W, e.g. relu1_1=0.5") from None
+    return weights
+
+
+def _start_kind(start: str | None) -> str | None:
+    return start if start in (None, "content", "noise") else "file"
+
+
+def _options(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool) -> Any:
+    from underpaint.session import Options
+
+    announce = None if quiet else lambda text: console.print(text, highlight=False)
+    return Options(weights, device, deterministic, frames, announce, None if quiet else _download_bar())
+
+
+def _download_bar() -> Any:
+    """A progress callback that opens a bar at the first bytes and closes it at the last."""
+    bar = Progress(TextColumn("  weights"), BarColumn(), DownloadColumn(), console=console)
+    task = bar.add_task("", total=None)
+
+    def progress(done: int, total: int | None) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done == total:
+            bar.stop()
+
+    return progress
+
+
+def _paint(session: Any, quiet: bool, as_json: bool) -> None:
+    """Runs a session to its end under a progress bar."""
+    if not quiet:
+        _announce(session)
+    try:
+        with _bar(session, quiet) as show:
+            for step in session:
+                show(step)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Go on with: underpaint resume {session.folder}", highlight=False)
+        raise typer.Exit(130) from None
+    run = session.run
+    if as_json:
+        keys = ("status", "steps", "seconds", "losses", "peak_memory_bytes")
+        print(json.dumps({"folder": str(session.folder), **{key: run.facts.get(key) for key in keys}}))
+    elif not quiet:
+        console.print(f"{session.folder / 'pastiche.png'} ({run.facts['seconds']:.0f} s)", highlight=False)
+
+
+def _announce(session: Any) -> None:
+    from underpaint.estimate import estimate
+
+    for note in session.notes:
+        console.print(f"Note: {note}", highlight=False)
+    height, width = session.scene.size(-1)
+    guess = estimate(session.recipe, session.scene.network, (height, width))
+    console.print(
+        f"{session.recipe.network} on {session.device}: {width}×{height} px, {session.steps} steps, "
+        f"about {guess.seconds:.0f} s and {guess.bytes / 2**30:.1f} GiB",
+        highlight=False,
+    )
+
+
+@contextmanager
+def _bar(session: Any, quiet: bool) -> Iterator[Any]:
+    """Shows size, step, losses and the time left. Work at a size goes by its pixels, so the bar does too."""
+    work = [size**2 for size in session.recipe.sizes()]
+    total = sum(w * n for w, n in zip(work, session.recipe.schedule(), strict=True))
+    columns = (
+        TextColumn("{task.fields[size]:>9}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[count]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("", total=total, size="", count="")
+
+        def show(step: Any) -> None:
+            scale, n = step.scale, step.iteration + (0 if step.final else 1)
+            done = sum(w * c for w, c in zip(work[:scale], session.recipe.schedule()[:scale], strict=True))
+            losses = " ".join(f"{t.name.split('/')[-1]} {t.raw:.3g}" for t in step.terms)
+            progress.update(
+                task,
+                completed=done + n * work[scale],
+                size=f"{step.size[1]}×{step.size[0]}",
+                count=f"{n}/{session.recipe.schedule()[scale]}",
+                description=f"total {step.total:.3g} {losses}",
+            )
+
+        yield show
+
+
+def main() -> None:
+    """The entry point: an error that the user can mend is one line and exit code 2."""
+    try:
+        app()
+    except UnderpaintError as error:
+        print(f"underpaint: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("underpaint: stopped", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,57 @@
+"""How long a run will take and how much memory it will need, before it starts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from underpaint.networks.network import Network
+from underpaint.recipe import Recipe
+
+PROBE = 128
+"""Side of the picture that the estimate times the network on, pixels: a tenth of a second on two cores."""
+
+BASE_BYTES = 420_000_000
+"""Python, PyTorch and a network's weights."""
+
+BYTES_PER_PIXEL = {"float32": 2300, "bf16": 1200}
+"""Activations and gradients of VGG up to relu5_1, and the optimiser's pictures, at the finest size."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and bytes; both are rough (benchmarks/growth.py prints them beside what was measured)."""
+
+    seconds: float
+    bytes: int
+
+
+def estimate(recipe: Recipe, network: Network, extent: tuple[int, int]) -> Estimate:
+    """Times the network on a small picture and scales by the pixels of the schedule.
+
+    Args:
+        extent: (height, width) of the pastiche.
+    """
+    image = torch.rand(1, 3, PROBE, PROBE).to(network.device)
+    layers = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
+    deepest = max(layers, key=network.layers.index)
+    best = min(_once(network, image, deepest) for _ in range(3))
+    pixels = extent[0] * extent[1]
+    work = sum(
+        count * pixels * (size / recipe.size) ** 2
+        for size, count in zip(recipe.sizes(), recipe.schedule(), strict=True)
+    )
+    trials = 1.0 if recipe.optimizer == "adam" else 1.2
+    seconds = 1.1 * trials * best * work / PROBE**2
+    memory = BASE_BYTES + pixels * BYTES_PER_PIXEL[recipe.precision]
+    return Estimate(seconds, memory)
+
+
+def _once(network: Network, image: torch.Tensor, layer: str) -> float:
+    begun = time.perf_counter()
+    tape = network.tape(image, [layer])
+    pixels = tape.pullback({layer: lambda g: g.fill_(1.0)})
+    pixels.sum().item()  # waits for a GPU
+    return time.perf_counter() - begun
