@@ -95,9 +95,7 @@ def clouds(rng: np.random.Generator, shape: tuple[int, int], grain: float, unit:
     return sample(ndimage.spline_filter(lattice), np.add.outer(y, 0 * x), np.add.outer(0 * y, x), 3)
 
 
-def sample(
-    field: NDArray[np.floating], y: NDArray[np.floating], x: NDArray[np.floating], order: int = 1
-) -> Floats:
+def sample(field: NDArray[np.floating], y: NDArray[np.floating], x: NDArray[np.floating], order: int = 1) -> Floats:
     """The field (H, W) at places y, x of any one shape."""
     values = ndimage.map_coordinates(field, [y, x], order=order, mode="nearest", prefilter=False)
     return np.asarray(values, np.float32)
@@ -509,11 +507,7 @@ def glass(size: tuple[int, int] = SIZE, seed: int = SEEDS["glass"]) -> Bytes:
         u = ((x - cx) * np.cos(way) + (y - cy) * np.sin(way)) / length
         v = (-(x - cx) * np.sin(way) + (y - cy) * np.cos(way)) / length
         v = v - 0.16 * np.sin(np.pi * u) * (1 if np.cos(way) < 0 else -1)
-        inside = (
-            (u > 0)
-            & (u < 1)
-            & (np.abs(v) < 1.3 * fat * np.maximum(u, 0) ** 0.75 * np.maximum(1 - u, 0) ** 0.85)
-        )
+        inside = (u > 0) & (u < 1) & (np.abs(v) < 1.3 * fat * np.maximum(u, 0) ** 0.75 * np.maximum(1 - u, 0) ** 0.85)
         halves = (v > 0).astype(np.int64)
         lean = np.where(v > 0, 0.55, -0.55) + way
         cut(
@@ -558,11 +552,7 @@ def glass(size: tuple[int, int] = SIZE, seed: int = SEEDS["glass"]) -> Bytes:
     ink = np.clip((1 - gap) * 2.4 * p.unit + 0.5, 0, 1).ravel()
     black = tubes("15131c")[0] + 0.012 * p.clouds(9.0).ravel()[:, None] * np.array([1, 0, 0.3], np.float32)
     p.paint[:, :3] += ink[:, None] * (black - p.paint[:, :3])
-    bead = (
-        5.5
-        * np.sqrt(np.clip(1 - np.minimum(gap, 1.0).ravel() ** 2, 0, 1))
-        * (1 + 0.15 * p.clouds(12.0).ravel())
-    )
+    bead = 5.5 * np.sqrt(np.clip(1 - np.minimum(gap, 1.0).ravel() ** 2, 0, 1)) * (1 + 0.15 * p.clouds(12.0).ravel())
     p.paint[:, 3] += ink * (bead * p.unit - 0.75 * p.paint[:, 3] + 0.9 * p.unit)
     return p.light(0.32, 0.12)
 

@@ -52,7 +52,8 @@ def stylize(
     size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [512].")] = None,
     preset: Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")] = None,
     iterations: Annotated[
-        str | None, typer.Option(help="Steps at each size, finest first, e.g. 20,30,40: the last holds for the rest.")
+        str | None,
+        typer.Option(help="Steps at each size, finest first, e.g. 20,30,40: the last holds for the rest."),
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
     seed: Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")] = None,
@@ -217,9 +218,7 @@ def _layers(text: str | None) -> dict[str, float] | None:
     return dict.fromkeys(names, 1.0)
 
 
-def _layer_weights(
-    pairs: list[str], layers: dict[str, float] | None, base: Any
-) -> dict[str, float]:
+def _layer_weights(pairs: list[str], layers: dict[str, float] | None, base: Any) -> dict[str, float]:
     """The style layers with the weights of `--layer-weight` put in; a layer that was not there joins them."""
     from underpaint.recipe import Recipe
 

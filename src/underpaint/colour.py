@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RGB_TO_YIQ = np.array(
-    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=np.float64
-)
+RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=np.float64)
 
 
 def luminance(rgb: np.ndarray) -> np.ndarray:

@@ -40,8 +40,7 @@ def estimate(recipe: Recipe, network: Network, extent: tuple[int, int]) -> Estim
     best = min(_once(network, image, deepest) for _ in range(3))
     pixels = extent[0] * extent[1]
     work = sum(
-        count * pixels * (size / recipe.size) ** 2
-        for size, count in zip(recipe.sizes(), recipe.schedule(), strict=True)
+        count * pixels * (size / recipe.size) ** 2 for size, count in zip(recipe.sizes(), recipe.schedule(), strict=True)
     )
     trials = 1.0 if recipe.optimizer == "adam" else 1.2
     seconds = 1.1 * trials * best * work / PROBE**2

@@ -32,9 +32,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise UnderpaintError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder that can be written"
-        ) from None
+        raise UnderpaintError(f"{path}: cannot be written ({error.strerror}); choose a folder that can be written") from None
     except BaseException:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)

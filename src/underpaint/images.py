@@ -115,7 +115,14 @@ def _decode(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray | None]:
         raise UnderpaintError(f"{where}: is too large; {_LIMIT}") from None
     except UnidentifiedImageError:
         raise UnderpaintError(f"{where}: is not a PNG, JPEG, WebP or TIFF picture; convert it to one") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombWarning) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise UnderpaintError(f"{where}: is damaged or cut off ({error}); save it anew") from None
 
 

@@ -82,9 +82,7 @@ def wolfe(probe: Callable[[float], Trial], start: Trial, first: float) -> Trial:
     return best
 
 
-def _zoom(
-    probe: Callable[[float], Trial], start: Trial, low: Trial, high: Trial, best: Trial, trials: int
-) -> Trial:
+def _zoom(probe: Callable[[float], Trial], start: Trial, low: Trial, high: Trial, best: Trial, trials: int) -> Trial:
     for _ in range(trials):
         here = probe(_between(low, high))
         best = here if math.isfinite(here.value) and here.value < best.value else best

@@ -157,17 +157,14 @@ class Objective:
         if found.layers:
             gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
         values = (
-            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, by_term.get(t.name))
-            for t in self.terms
+            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, by_term.get(t.name)) for t in self.terms
         )
         return Evaluation(tuple(values), gradient)
 
     def _norms(self, tape: Tape, found: _Pass, pixels: Mapping[str, torch.Tensor]) -> dict[str, float]:
         norms = {t.name: 0.0 for t in self.terms}
         norms |= {name: float(g.norm()) for name, g in pixels.items()}
-        return norms | {
-            name: float(tape.pullback({layer: seed}).norm()) for name, (layer, seed) in found.seeds.items()
-        }
+        return norms | {name: float(tape.pullback({layer: seed}).norm()) for name, (layer, seed) in found.seeds.items()}
 
     def _content(self, tape: Tape, found: _Pass) -> None:
         for term in self.terms:

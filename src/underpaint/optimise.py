@@ -202,9 +202,7 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
     return next((found for image, found in seen if torch.equal(image, state.image)), None)
 
 
-def _evaluate(
-    recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, norms: bool
-) -> Evaluation:
+def _evaluate(recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, norms: bool) -> Evaluation:
     # A line search needs one function, so L-BFGS keeps a scale's first draw.
     number = draw(recipe.seed, state.scale, state.iteration if recipe.optimizer == "adam" else 0)
     evaluation = objective.evaluate(image, number, norms)

@@ -148,9 +148,7 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         place = ".".join(str(part) for part in first["loc"]) or "recipe"
         got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"
         if first["type"] == "extra_forbidden":
-            raise UnderpaintError(
-                f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}"
-            ) from None
+            raise UnderpaintError(f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}") from None
         raise UnderpaintError(f"{source}{place}: {first['msg']}{got}") from None
 
 

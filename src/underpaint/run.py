@@ -1,12 +1,12 @@
 """A run on disk: one folder that holds every number and picture of it.
 
-    run.json                 recipe, inputs, weights, versions, device, seconds, peak memory, result
-    history.csv              one row per step and term
-    pastiche.png             the picture
-    convergence.png, .svg    how the losses fell
-    checkpoint.safetensors   the optimiser's state, to resume from or to carry to a larger size
-    inputs/                  the pictures as they were given
-    frames/, timelapse.webp  intermediate pictures, when asked for
+run.json                 recipe, inputs, weights, versions, device, seconds, peak memory, result
+history.csv              one row per step and term
+pastiche.png             the picture
+convergence.png, .svg    how the losses fell
+checkpoint.safetensors   the optimiser's state, to resume from or to carry to a larger size
+inputs/                  the pictures as they were given
+frames/, timelapse.webp  intermediate pictures, when asked for
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Row:
 
 def rows(step: Step, seconds: float) -> list[Row]:
     """A step as rows: its terms, then the total (whose raw value is the weighted sum)."""
-    terms = [
-        Row(step.step, step.scale, t.name, t.raw, t.weighted, t.gradient_norm, seconds) for t in step.terms
-    ]
+    terms = [Row(step.step, step.scale, t.name, t.raw, t.weighted, t.gradient_norm, seconds) for t in step.terms]
     return [*terms, Row(step.step, step.scale, TOTAL, step.total, step.total, None, seconds)]
 
 
@@ -197,8 +195,7 @@ def create_folder(folder: Path) -> None:
     """
     if (folder / "run.json").exists() or (folder / "pastiche.png").exists():
         raise UnderpaintError(
-            f"--out {folder}: already holds a run; name another folder, or continue it with "
-            f"`underpaint resume {folder}`"
+            f"--out {folder}: already holds a run; name another folder, or continue it with `underpaint resume {folder}`"
         )
     try:
         (folder / "inputs").mkdir(parents=True, exist_ok=True)
@@ -251,6 +248,4 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
             picture = Picture(picture.rgb, picture.alpha, entry["name"], picture.sha256, path)
         found[entry["role"]] = picture
     styles = tuple(picture for role, picture in found.items() if role.startswith("style") and role[5:].isdigit())
-    return Pictures(
-        found["content"], styles, found.get("content_mask"), found.get("style_mask"), found.get("start")
-    )
+    return Pictures(found["content"], styles, found.get("content_mask"), found.get("style_mask"), found.get("start"))

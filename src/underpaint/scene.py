@@ -150,8 +150,7 @@ class Scene:
         cover = _cover(mask, self._levels)
         total = sum(float(part.mean()) for part in cover)
         return [
-            Region(_at_layer(part, features.shape[2:], self.network.device), float(part.mean()) / total)
-            for part in cover
+            Region(_at_layer(part, features.shape[2:], self.network.device), float(part.mean()) / total) for part in cover
         ]
 
     def _style_regions(self, place: int, features: torch.Tensor) -> list[torch.Tensor | None]:
@@ -170,9 +169,9 @@ class Scene:
     def _start(self, content: torch.Tensor) -> torch.Tensor:
         recipe = self.recipe
         image = content
-        noise = torch.randn(
-            content.shape, generator=torch.Generator().manual_seed(draw(recipe.seed, -1, 0))
-        ).to(content.device)
+        noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(draw(recipe.seed, -1, 0))).to(
+            content.device
+        )
         if recipe.start == "noise":
             image = 0.5 + 0.15 * noise
         elif recipe.start == "file":

@@ -23,7 +23,6 @@ from underpaint.run import (
     Run,
     create_folder,
     keep_inputs,
-    picture_metadata,
     read_facts,
     read_history,
     read_inputs,
@@ -274,7 +273,9 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     if facts["status"] == "finished":
         from underpaint.errors import UnderpaintError
 
-        raise UnderpaintError(f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`")
+        raise UnderpaintError(
+            f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`"
+        )
     recipe = recipe_of(facts, folder)
     options = options or Options()
     where = device.choose(options.device)
@@ -302,9 +303,7 @@ def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> Non
         session.notes.append(f"the picture may differ in its last digits: {'; '.join(changed)}")
 
 
-def carry_on(
-    folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **fields: Any
-) -> Session:
+def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **fields: Any) -> Session:
     """Prepares a run that starts from a finished one's picture and goes to a larger size.
 
     Raises:

@@ -130,9 +130,7 @@ class Moments:
 
     name: StatisticName = "moments"
 
-    def summary(
-        self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """(C,) and (C, C), float32."""
         weighted = x / x.shape[0] if w is None else x * w[:, None].to(x.dtype)
         mean = weighted.sum(0, dtype=torch.promote_types(x.dtype, torch.float32))
@@ -142,9 +140,7 @@ class Moments:
         """The style picture's moments."""
         return self.summary(x, w)
 
-    def target(
-        self, goal: tuple[torch.Tensor, torch.Tensor], draw: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def target(self, goal: tuple[torch.Tensor, torch.Tensor], draw: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The goal itself."""
         return goal
 
@@ -184,9 +180,7 @@ class Moments:
         dtype = torch.promote_types(x.dtype, torch.float32)
         return x.mean(0, dtype=dtype) if w is None else w.to(dtype) @ x.to(dtype)
 
-    def combine(
-        self, parts: list[tuple[float, tuple[torch.Tensor, torch.Tensor]]]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def combine(self, parts: list[tuple[float, tuple[torch.Tensor, torch.Tensor]]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Σ factor × gradient, part by part."""
         means = torch.stack([f * g[0] for f, g in parts]).sum(0)
         return means, torch.stack([f * g[1] for f, g in parts]).sum(0)
@@ -260,8 +254,7 @@ class Sliced:
         return self.summary(*goal, draw)
 
     def distance(self, summary: Quantiles, target: Quantiles) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean over directions of Σ w (value − target)²; the gradient by the features, (C, n).
-        """
+        """Mean over directions of Σ w (value − target)²; the gradient by the features, (C, n)."""
         difference = summary.values - target.at(summary.middles)
         weighted = difference * summary.weights / len(difference)
         by_projection = torch.empty_like(difference).scatter_(1, summary.order, 2 * weighted)

@@ -46,7 +46,5 @@ def make(folder: Path) -> None:
         pictures.append(Image.fromarray(np.rint(rgb * 255).astype(np.uint8)))
     durations = [MILLISECONDS] * (len(pictures) - 1) + [LAST_MILLISECONDS]
     buffer = io.BytesIO()
-    pictures[0].save(
-        buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=85
-    )
+    pictures[0].save(buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=85)
     write_bytes(folder / "timelapse.webp", buffer.getvalue())

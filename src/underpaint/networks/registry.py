@@ -49,9 +49,7 @@ def check_layers(name: str, layers: Sequence[str]) -> None:
         raise UnderpaintError(f"network: {name!r} is not known; choose {' or '.join(FILES)}")
     for layer in layers:
         if layer not in vgg.layer_names(name):
-            raise UnderpaintError(
-                f"layer: {name} has no {layer!r}; it has {', '.join(vgg.layer_names(name))}"
-            )
+            raise UnderpaintError(f"layer: {name} has no {layer!r}; it has {', '.join(vgg.layer_names(name))}")
 
 
 def open_network(

@@ -28,11 +28,7 @@ AVERAGE_POOL_GAIN = (1.155, 1.291, 1.363, 1.374)
 
 def layer_names(name: str) -> tuple[str, ...]:
     """`relu1_1` … `relu5_4` of "vgg19" (or `relu5_3` of "vgg16"), shallow to deep."""
-    return tuple(
-        f"relu{block}_{index}"
-        for block, count in enumerate(CONVOLUTIONS[name], 1)
-        for index in range(1, count + 1)
-    )
+    return tuple(f"relu{block}_{index}" for block, count in enumerate(CONVOLUTIONS[name], 1) for index in range(1, count + 1))
 
 
 def keras_name(layer: str) -> str:

@@ -124,9 +124,7 @@ def locate(
     return fetch(file, cache, progress)
 
 
-def fetch(
-    file: WeightsFile, cache: Path | None = None, progress: Progress | None = None, timeout: float = 30
-) -> Located:
+def fetch(file: WeightsFile, cache: Path | None = None, progress: Progress | None = None, timeout: float = 30) -> Located:
     """Downloads into the cache folder; the file appears there only when it is whole and its hash is right.
 
     Args:
@@ -166,9 +164,7 @@ def fetch(
     return Located(folder / file.filename, "download")
 
 
-def _receive(
-    chunks: object, length: str | None, write: Callable[[bytes], object], progress: Progress | None
-) -> None:
+def _receive(chunks: object, length: str | None, write: Callable[[bytes], object], progress: Progress | None) -> None:
     total = int(length) if length and length.isdigit() else None
     done = 0
     for chunk in chunks:  # type: ignore[attr-defined]
@@ -250,7 +246,7 @@ def _read_hdf5(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             for layer in layers:
                 if layer not in root:
                     raise UnderpaintError(f"weights {path}: has no layer {layer}; is it another network's?")

@@ -1,0 +1,18 @@
+# Two commands: `make demo` sets up and paints a sample, `make test` sets up and passes the tests.
+PYTHON ?= python3.11
+VENV := .venv
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(VENV)/bin/underpaint demo --out out/demo
+
+test: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python -m pytest
+
+.PHONY: demo test

@@ -1,0 +1,46 @@
+"""Real weights where they are, and a tiny VGG where they are not needed."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from underpaint.networks import vgg
+
+WEIGHTS = Path(__file__).resolve().parent.parent.parent / "shared" / "weights"
+
+
+def random_tensors(name="vgg19", width=4, seed=0, dtype=torch.float32):
+    """Weights of the right shape, `width` channels everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors, channels = {}, 3
+    for layer in vgg.layer_names(name):
+        key = vgg.keras_name(layer)
+        scale = (2 / (9 * channels)) ** 0.5
+        if channels == 3:
+            scale /= 100
+        weight = torch.randn(width, channels, 3, 3, generator=generator, dtype=torch.float64) * scale
+        tensors[key + ".weight"] = weight.to(dtype)
+        tensors[key + ".bias"] = (torch.rand(width, generator=generator, dtype=torch.float64) * 0.1).to(dtype)
+        channels = width
+    return tensors
+
+
+@pytest.fixture
+def weights_folder():
+    """The folder of real weights: $UNDERPAINT_WEIGHTS or ../shared/weights."""
+    folder = Path(os.environ.get("UNDERPAINT_WEIGHTS", WEIGHTS))
+    if not (folder / "vgg19_imagenet_conv.safetensors").is_file():
+        pytest.skip("needs ../shared/weights/vgg19_imagenet_conv.safetensors")
+    return folder
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    """A safetensors file of a tiny VGG-19, for runs that take a second."""
+    from safetensors.torch import save_file
+
+    path = tmp_path / "tiny.safetensors"
+    save_file(random_tensors(), path)
+    return path

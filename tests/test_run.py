@@ -1,0 +1,136 @@
+"""Whole runs on a tiny network: the folder, bytes that come again, a killed process."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import underpaint
+from underpaint.errors import UnderpaintError
+
+
+@pytest.fixture
+def pair(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("content", "style"):
+        small = generator.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
+    return tmp_path / "content.png", tmp_path / "style.png"
+
+
+def paint(pair, weights, out, **fields):
+    options = underpaint.Options(weights=weights, device="cpu")
+    return underpaint.stylize(*pair, out=out, options=options, **({"size": 96, "preset": "draft"} | fields))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("statistic", ["gram", "moments", "sliced"])
+def test_runs_lower_the_loss_and_come_again(pair, tiny_weights, tmp_path, optimizer, statistic):
+    runs = [
+        paint(pair, tiny_weights, tmp_path / name, optimizer=optimizer, statistic=statistic, strength=0.8) for name in "ab"
+    ]
+    totals = [row.weighted for row in runs[0].history if row.term == "total"]
+    assert totals[-1] < totals[0]
+    assert (tmp_path / "a/pastiche.png").read_bytes() == (tmp_path / "b/pastiche.png").read_bytes()
+    loaded = underpaint.Run.load(tmp_path / "a")
+    assert loaded.losses == runs[0].losses
+    assert np.abs(loaded.pastiche - runs[0].pastiche).max() <= 0.5 / 255 + 1e-6
+
+
+def test_folder_holds_every_number(pair, tiny_weights, tmp_path):
+    run = paint(pair, tiny_weights, tmp_path / "r")
+    facts = json.loads((tmp_path / "r/run.json").read_text())
+    assert facts["status"] == "finished"
+    assert facts["recipe_sha256"] == run.recipe.digest()
+    assert {entry["role"] for entry in facts["inputs"]} == {"content", "style1"}
+    with (tmp_path / "r/history.csv").open() as file:
+        table = list(csv.DictReader(file))
+    steps = sum(run.recipe.schedule())
+    assert [int(r["step"]) for r in table if r["term"] == "total"] == list(range(steps + 1))
+    for step in (0, steps):
+        rows = [r for r in table if int(r["step"]) == step]
+        parts = sum(float(r["weighted"]) for r in rows if r["term"] != "total")
+        assert parts == pytest.approx(float(rows[-1]["weighted"]))
+    assert all(bool(r["gradient_norm"]) == (int(r["step"]) % 10 == 0) for r in table[:-8] if r["term"] != "total")
+    assert (tmp_path / "r/convergence.svg").stat().st_size > 1000
+
+
+def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
+    fields = {"iterations": (150, 150), "size": 96}
+    whole = paint(pair, tiny_weights, tmp_path / "whole", **fields)
+    command = [sys.executable, "-m", "underpaint", "stylize", *map(str, pair), "--out", str(tmp_path / "killed")]
+    command += ["--weights", str(tiny_weights), "--iterations", "150,150", "--size", "96", "--device", "cpu", "--quiet"]
+    process = subprocess.Popen(command, env=os.environ)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "killed/checkpoint.safetensors").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert json.loads((tmp_path / "killed/run.json").read_text())["status"] == "running"
+    options = underpaint.Options(weights=tiny_weights, device="cpu")
+    underpaint.resume(tmp_path / "killed", options).finish()
+    assert (tmp_path / "killed/pastiche.png").read_bytes() == (tmp_path / "whole/pastiche.png").read_bytes()
+    again = underpaint.Run.load(tmp_path / "killed")
+    assert [(r.step, r.term, r.raw) for r in again.history] == [(r.step, r.term, r.raw) for r in whole.history]
+
+
+def test_stopping_keeps_the_picture_and_goes_on(pair, tiny_weights, tmp_path):
+    options = underpaint.Options(weights=tiny_weights, device="cpu")
+    session = underpaint.start(*pair, out=tmp_path / "s", size=96, preset="draft", options=options)
+    for step in session:
+        if step.step == 12:
+            break
+    del step
+    assert json.loads((tmp_path / "s/run.json").read_text())["status"] == "stopped"
+    assert (tmp_path / "s/pastiche.png").exists()
+    underpaint.resume(tmp_path / "s", options).finish()
+    paint(pair, tiny_weights, tmp_path / "t")
+    assert (tmp_path / "s/pastiche.png").read_bytes() == (tmp_path / "t/pastiche.png").read_bytes()
+
+
+def test_carried_to_a_larger_size(pair, tiny_weights, tmp_path):
+    paint(pair, tiny_weights, tmp_path / "small")
+    options = underpaint.Options(weights=tiny_weights, device="cpu")
+    run = underpaint.carry_on(tmp_path / "small", 128, out=tmp_path / "large", options=options).finish()
+    assert run.pastiche.shape == (96, 128, 3)
+    with pytest.raises(UnderpaintError, match="larger"):
+        underpaint.carry_on(tmp_path / "small", 96, out=tmp_path / "x", options=options)
+
+
+def test_nothing_is_overwritten(pair, tiny_weights, tmp_path):
+    paint(pair, tiny_weights, tmp_path / "r")
+    before = (tmp_path / "r/run.json").read_bytes()
+    with pytest.raises(UnderpaintError, match="already holds a run"):
+        paint(pair, tiny_weights, tmp_path / "r")
+    with pytest.raises(UnderpaintError, match="finished"):
+        underpaint.resume(tmp_path / "r")
+    assert (tmp_path / "r/run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"style_weight": -1}, "style_weight"),
+        ({"size": 8}, "size"),
+        ({"style_layers": {"relu9_1": 1}}, "relu9_1"),
+        ({"style_layers": {}}, "style_layers"),
+        ({"network": "resnet"}, "network"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_bad_fields(pair, tiny_weights, tmp_path, fields, word):
+    with pytest.raises(UnderpaintError, match=word) as caught:
+        paint(pair, tiny_weights, tmp_path / "r", **fields)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "r").exists()
