@@ -2,7 +2,7 @@
 
     python benchmarks/pooling.py
 
-Measured on the sample photographs and styles with VGG-19, each block on the rescaled output of the one before.
+Measured on the sample photographs and styles with VGG-19 as trained (max pooling below the block).
 The constants in `underpaint.networks.vgg.AVERAGE_POOL_GAIN` are this command's output.
 """
 

@@ -22,7 +22,7 @@ CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 MEAN_RGB = (123.68, 116.779, 103.939)
 """Means of ImageNet's training pictures on 0..255, subtracted by the authors."""
 
-AVERAGE_POOL_GAIN = (1.155, 1.291, 1.363, 1.374)
+AVERAGE_POOL_GAIN = (1.171, 1.616, 1.395, 1.935)
 """What average pooling is multiplied by, block by block: see `Vgg`."""
 
 
@@ -152,7 +152,7 @@ class Vgg:
         self.layers = names[: names.index(deepest) + 1]
         self._chain = self._build(tensors)
         # Centring in float32 keeps bfloat16's few digits for what differs between pictures.
-        self._mean = torch.tensor(MEAN_RGB, device=self.device).div(255).view(1, 3, 1, 1)
+        self._mean = torch.tensor(MEAN_RGB, dtype=torch.float64).div(255).view(1, 3, 1, 1)
 
     def _build(self, tensors: Mapping[str, torch.Tensor]) -> list[_Stage]:
         chain: list[_Stage] = []
@@ -197,7 +197,7 @@ class Vgg:
 
     def _padded(self, image: torch.Tensor) -> torch.Tensor:
         dtype = torch.float64 if self.precision == torch.float64 else torch.float32
-        padded = F.pad(image.to(dtype) - self._mean.to(dtype), (1, 1, 1, 1), mode="replicate")
+        padded = F.pad(image.to(dtype) - self._mean.to(self.device, dtype), (1, 1, 1, 1), mode="replicate")
         return padded.to(self.precision).contiguous(memory_format=torch.channels_last)
 
 
