@@ -66,7 +66,19 @@ def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
     fields = {"iterations": (150, 150), "size": 96}
     whole = paint(pair, tiny_weights, tmp_path / "whole", **fields)
     command = [sys.executable, "-m", "underpaint", "stylize", *map(str, pair), "--out", str(tmp_path / "killed")]
-    command += ["--weights", str(tiny_weights), "--iterations", "150,150", "--size", "96", "--device", "cpu", "--quiet"]
+    command += [
+        "--weights",
+        str(tiny_weights),
+        "--iterations",
+        "150,150",
+        "--size",
+        "96",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--preset",
+        "draft",
+    ]
     process = subprocess.Popen(command, env=os.environ)
     try:
         deadline = time.monotonic() + 120
