@@ -18,10 +18,11 @@ Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"iterations": (5, 8, 10, 12, 15)},
-    "standard": {"iterations": (20, 30, 40, 50, 60)},
-    "fine": {"iterations": (120, 120, 120, 120, 120)},
+    "draft": {"iterations": (4, 7, 11, 18, 25)},
+    "standard": {"iterations": (15, 28, 45, 70, 100)},
+    "fine": {"iterations": (100, 140, 160, 180, 200)},
 }
+"""Steps at each size, finest first. `draft` costs a quarter of `standard`, `fine` six times as much."""
 
 
 class Recipe(BaseModel):
@@ -83,8 +84,8 @@ class Recipe(BaseModel):
     }
     content_weight: Weight = 0.12
     style_weight: Weight = 1.0
-    smoothness: Weight = 2.0
-    smoothness_growth: float = Field(0.0, ge=0, le=4)
+    smoothness: Weight = 6.0
+    smoothness_growth: float = Field(2.0, ge=0, le=4)
     strength: float = Field(0.5, ge=0, le=1)
     statistic: Literal["gram", "moments", "sliced"] = "gram"
     style_weights: tuple[Weight, ...] = ()
