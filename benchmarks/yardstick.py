@@ -101,14 +101,14 @@ def measure(pair: Pair, recipes: Mapping[str, Mapping[str, Any]], shared: Path, 
 
 
 def parse_recipe(text: str) -> tuple[str, dict[str, Any]]:
-    """`name:field=value,field=value`, values in JSON; `name` alone is one of `RECIPES`."""
+    """`name:field=value,field=value` or `name:{JSON}`; `name` alone is one of `RECIPES`."""
     name, _, rest = text.partition(":")
     if not rest:
         return name, RECIPES[name]
-    fields = dict(pair.split("=", 1) for pair in rest.split(",") if "=" in pair) if "[" not in rest else None
-    if fields is None:
+    if rest.startswith("{"):
         return name, dict(json.loads(rest))
-    return name, {key: json.loads(value) if value[0] in "0123456789.-tf" else value for key, value in fields.items()}
+    pairs_of_text = (pair.split("=", 1) for pair in rest.split(","))
+    return name, {key: json.loads(value) if value[0] in "0123456789.-" else value for key, value in pairs_of_text}
 
 
 def table(results: Sequence[Mapping[str, Mapping[str, float]]], names: Sequence[str]) -> str:

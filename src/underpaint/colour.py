@@ -20,14 +20,14 @@ def match_luminance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The style's luma, shifted and scaled to the content's mean and standard deviation (section 5.1), grey."""
     own, wanted = luminance(style), luminance(content)
     matched = (own - own.mean()) * (wanted.std() / max(float(own.std()), 1e-6)) + wanted.mean()
-    return np.clip(matched, 0, 1).astype(np.float32)
+    return _clip(matched)
 
 
 def luminance_only(pastiche: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The pastiche's luma with the content's chroma (section 5.1), clipped to 0..1."""
     yiq = content @ RGB_TO_YIQ.T
     yiq[..., 0] = pastiche @ RGB_TO_YIQ[0]
-    return np.clip(yiq @ np.linalg.inv(RGB_TO_YIQ).T, 0, 1).astype(np.float32)
+    return _clip(yiq @ np.linalg.inv(RGB_TO_YIQ).T)
 
 
 def match_covariance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def match_covariance(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     x, y = style.reshape(-1, 3).astype(np.float64), content.reshape(-1, 3).astype(np.float64)
     transform = _power(np.cov(y.T), 0.5) @ _power(np.cov(x.T), -0.5)
     matched = (x - x.mean(0)) @ transform.T + y.mean(0)
-    return np.clip(matched, 0, 1).reshape(style.shape).astype(np.float32)
+    return _clip(matched.reshape(style.shape))
 
 
 def _power(covariance: np.ndarray, exponent: float) -> np.ndarray:
@@ -48,4 +48,8 @@ def match_histogram(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The style with the content's histogram, channel by channel (section 5.2)."""
     from skimage.exposure import match_histograms
 
-    return np.clip(match_histograms(style, content, channel_axis=2), 0, 1).astype(np.float32)
+    return _clip(match_histograms(style, content, channel_axis=2))
+
+
+def _clip(rgb: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(rgb, 0, 1), np.float32)

@@ -83,7 +83,7 @@ def _label(axes: Any, what: str, series: Any) -> None:
 
 
 def _mark_scales(axes: Any, history: Sequence[Row], recipe: Recipe) -> None:
-    begins = {}
+    begins: dict[int, int] = {}
     for row in history:
         begins.setdefault(row.scale, row.step)
     for scale, step in begins.items():

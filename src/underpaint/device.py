@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, Literal
@@ -18,19 +18,23 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PACKAGES = ("underpaint", "torch", "numpy", "pillow", "scikit-image")
 
 
+def present() -> list[str]:
+    """The kinds of device that this machine has, fastest first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [kind for kind, has in there.items() if has]
+
+
 def choose(name: str = "auto") -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
     Raises:
         UnderpaintError: no such device on this machine.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = present()
     if name == "auto":
-        return torch.device(next(kind for kind, has in there.items() if has))
-    kind = name.split(":")[0]
-    if not there.get(kind, False):
-        has = ", ".join(kind for kind, here in there.items() if here)
-        raise UnderpaintError(f"device: {name!r} is not on this machine; it has {has}")
+        return torch.device(here[0])
+    if name.split(":")[0] not in here:
+        raise UnderpaintError(f"device: {name!r} is not on this machine; it has {', '.join(here)}")
     try:
         return torch.device(name)
     except RuntimeError:
@@ -45,12 +49,11 @@ def precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "float32":
         return torch.float32
-    able = {
-        "cpu": lambda: bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    able: dict[str, Callable[[], bool]] = {
+        "cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported,
         "cuda": torch.cuda.is_bf16_supported,
-        "mps": lambda: False,
     }
-    if not able[device.type]():
+    if device.type not in able or not able[device.type]():
         raise UnderpaintError(f"precision: bf16 is not supported by this {device.type}; use float32")
     return torch.bfloat16
 

@@ -48,9 +48,12 @@ def estimate(recipe: Recipe, network: Network, extent: tuple[int, int]) -> Estim
     return Estimate(seconds, memory)
 
 
+def _ones(g: torch.Tensor) -> None:
+    g.fill_(1.0)
+
+
 def _once(network: Network, image: torch.Tensor, layer: str) -> float:
     begun = time.perf_counter()
     tape = network.tape(image, [layer])
-    pixels = tape.pullback({layer: lambda g: g.fill_(1.0)})
-    pixels.sum().item()  # waits for a GPU
+    tape.pullback({layer: _ones}).sum().item()  # .item() waits for a GPU
     return time.perf_counter() - begun

@@ -150,7 +150,7 @@ def _tiff(data: bytes) -> np.ndarray | None:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages[0]
+        page = file.pages.first
         if page.dtype not in (np.uint16, np.float32, np.float64) or page.samplesperpixel not in (3, 4):
             return None
         if page.photometric != tifffile.PHOTOMETRIC.RGB:
@@ -267,7 +267,7 @@ def resize(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if array.ndim == 3:
         return np.stack([resize(array[..., c], size) for c in range(array.shape[2])], axis=2)
     small = Image.fromarray(array.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
-    return np.clip(np.asarray(small), 0, 1)
+    return np.asarray(np.clip(np.asarray(small), 0, 1))
 
 
 def srgb_profile() -> bytes:

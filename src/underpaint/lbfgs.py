@@ -123,7 +123,9 @@ def _between(low: Trial, high: Trial) -> float:
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    # In float64: sums over a picture's pixels lose several digits in float32.
+    # In float64, which Apple's GPUs lack: sums over a picture's pixels lose several digits in float32.
+    if a.device.type == "mps":
+        a, b = a.cpu(), b.cpu()
     return float(torch.dot(a.flatten().double(), b.flatten().double()))
 
 

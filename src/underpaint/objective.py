@@ -40,7 +40,7 @@ class TermValue:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The objective at one picture. `gradient` is (1, 3, H, W) float32; `by_term` holds columns when asked for."""
+    """The objective at one picture: every term's values, and the total's `gradient` by the pixels, (1, 3, H, W) float32."""
 
     terms: tuple[TermValue, ...]
     gradient: torch.Tensor
@@ -147,24 +147,25 @@ class Objective:
         self._content(tape, found)
         self._style(tape, found, draw)
         gradient = torch.zeros_like(image)
-        pixel_gradients: dict[str, torch.Tensor] = {}
+        lengths = {t.name: 0.0 for t in self.terms} if norms else {}
         for term in self.terms:
             if isinstance(term, SmoothnessTerm):
                 found.values[term.name], g = term.value_and_gradient(image)
-                pixel_gradients[term.name] = g * term.weight
-                gradient += pixel_gradients[term.name]
-        by_term = self._norms(tape, found, pixel_gradients) if norms else {}
-        if found.layers:
+                gradient.add_(g, alpha=term.weight)
+                if norms:
+                    lengths[term.name] = float(g.norm()) * term.weight
+        if norms:
+            # The way back is linear: the terms' own gradients add up to the total's.
+            for name, (layer, seed) in found.seeds.items():
+                g = tape.pullback({layer: seed})
+                lengths[name] = float(g.norm())
+                gradient += g
+        elif found.layers:
             gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
         values = (
-            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, by_term.get(t.name)) for t in self.terms
+            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, lengths.get(t.name)) for t in self.terms
         )
         return Evaluation(tuple(values), gradient)
-
-    def _norms(self, tape: Tape, found: _Pass, pixels: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        norms = {t.name: 0.0 for t in self.terms}
-        norms |= {name: float(g.norm()) for name, g in pixels.items()}
-        return norms | {name: float(tape.pullback({layer: seed}).norm()) for name, (layer, seed) in found.seeds.items()}
 
     def _content(self, tape: Tape, found: _Pass) -> None:
         for term in self.terms:

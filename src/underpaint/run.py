@@ -187,16 +187,21 @@ class HistoryFile:
         self._file.close()
 
 
+def check_free(folder: Path) -> None:
+    """Raises an `UnderpaintError` if the folder holds a run already. Looks only; `create_folder` makes it."""
+    if (folder / "run.json").exists() or (folder / "pastiche.png").exists():
+        raise UnderpaintError(
+            f"--out {folder}: already holds a run; name another folder, or continue it with `underpaint resume {folder}`"
+        )
+
+
 def create_folder(folder: Path) -> None:
     """Makes the folder of a new run.
 
     Raises:
         UnderpaintError: it holds a run already or is no folder; nothing was overwritten.
     """
-    if (folder / "run.json").exists() or (folder / "pastiche.png").exists():
-        raise UnderpaintError(
-            f"--out {folder}: already holds a run; name another folder, or continue it with `underpaint resume {folder}`"
-        )
+    check_free(folder)
     try:
         (folder / "inputs").mkdir(parents=True, exist_ok=True)
     except OSError as error:

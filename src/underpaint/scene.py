@@ -62,7 +62,7 @@ class Scene:
         self._styles = [_recolour(recipe, _opaque(p), self._content) for p in pictures.styles]
         if recipe.keep_color == "luminance":
             self._content = colour.luminance(self._content)
-        self._levels = self._find_levels()
+        self._covers = _covers(pictures, recipe.size)
         self._note_sizes()
 
     def _note_sizes(self) -> None:
@@ -75,19 +75,6 @@ class Scene:
             for p in self.pictures.styles
             if max(p.rgb.shape[:2]) < wanted
         ]
-
-    def _find_levels(self) -> tuple[int, ...]:
-        masks = self.pictures.content_mask, self.pictures.style_mask
-        if masks[0] is None or masks[1] is None:
-            return ()
-        inside, offered = _levels(masks[0]), _levels(masks[1])
-        if missing := sorted(set(inside) - set(offered)):
-            grey = ", ".join(str(round(255 * level / (LEVELS - 1))) for level in missing)
-            raise UnderpaintError(
-                f"--style-mask {masks[1].name}: has no region of grey {grey}, which {masks[0].name} has; "
-                "paint both masks with the same greys (0, 64, 128, 191, 255)"
-            )
-        return inside
 
     def size(self, scale: int) -> tuple[int, int]:
         """Height and width of the pastiche at a scale."""
@@ -144,27 +131,21 @@ class Scene:
 
     def _regions(self, layer: str, features: torch.Tensor) -> list[Region]:
         """Which positions of the pastiche's layer belong to which region."""
-        mask = self.pictures.content_mask
-        if mask is None or not self._levels:
+        if not self._covers:
             return [Region(None, 1.0)]
-        cover = _cover(mask, self._levels)
-        total = sum(float(part.mean()) for part in cover)
-        return [
-            Region(_at_layer(part, features.shape[2:], self.network.device), float(part.mean()) / total) for part in cover
-        ]
+        size, device = features.shape[2:], self.network.device
+        return [Region(_at_layer(part, size, device), float(part.mean())) for part, _ in self._covers]
 
     def _style_regions(self, place: int, features: torch.Tensor) -> list[torch.Tensor | None]:
         """The same of a style picture, its transparent parts left out."""
-        alpha, mask = self.pictures.styles[place].alpha, self.pictures.style_mask
-        if not self._levels or mask is None:
-            if alpha is None:
-                return [None]
-            return [_at_layer(alpha, features.shape[2:], self.network.device)]
-        parts = _cover(mask, self._levels)
+        alpha, size, device = self.pictures.styles[place].alpha, features.shape[2:], self.network.device
+        if not self._covers:
+            return [None if alpha is None else _at_layer(alpha, size, device)]
+        parts = [part for _, part in self._covers]
         if alpha is not None:
             seen = images.resize(alpha, parts[0].shape)
             parts = [part * seen for part in parts]
-        return [_at_layer(part, features.shape[2:], self.network.device) for part in parts]
+        return [_at_layer(part, size, device) for part in parts]
 
     def _start(self, content: torch.Tensor) -> torch.Tensor:
         recipe = self.recipe
@@ -197,6 +178,12 @@ class Scene:
 
 def _check(recipe: Recipe, pictures: Pictures) -> None:
     count, given = len(pictures.styles), len(recipe.style_weights)
+    height, width = images.size_for(pictures.content.rgb.shape[:2], recipe.size)
+    if min(height, width) < images.MIN_SIDE:
+        raise UnderpaintError(
+            f"size: {recipe.size} px would make a pastiche of {width}×{height} px; a short side under "
+            f"{images.MIN_SIDE} px is too small, use a larger size"
+        )
     if not count:
         raise UnderpaintError("style: none given; name at least one style picture")
     if given and given != count:
@@ -223,7 +210,7 @@ def _opaque(picture: Picture) -> np.ndarray:
         return picture.rgb
     alpha = picture.alpha[..., None]
     mean = (picture.rgb * alpha).sum((0, 1)) / max(float(alpha.sum()), 1e-6)
-    return (picture.rgb * alpha + mean * (1 - alpha)).astype(np.float32)
+    return np.asarray(picture.rgb * alpha + mean * (1 - alpha), np.float32)
 
 
 def _recolour(recipe: Recipe, style: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -236,22 +223,36 @@ def _recolour(recipe: Recipe, style: np.ndarray, content: np.ndarray) -> np.ndar
     return style
 
 
-def _grey(mask: Picture) -> np.ndarray:
-    return np.rint(mask.rgb.mean(2) * (LEVELS - 1)).astype(np.int64)
+def _covers(pictures: Pictures, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where each region lies in the content and in the style: float32 (h, w) pictures of 0 and 1; empty without masks."""
+    if pictures.content_mask is None or pictures.style_mask is None:
+        return []
+    content, style = (_levels(mask, longest) for mask in (pictures.content_mask, pictures.style_mask))
+    inside, offered = _shown(content), _shown(style)
+    if missing := sorted(set(inside) - set(offered)):
+        grey = ", ".join(str(round(255 * level / (LEVELS - 1))) for level in missing)
+        raise UnderpaintError(
+            f"--style-mask {pictures.style_mask.name}: has no region of grey {grey}, which "
+            f"{pictures.content_mask.name} has; paint both masks with the same greys (0, 64, 128, 191, 255)"
+        )
+    nearest = [np.abs(levels[..., None] - np.array(inside)).argmin(2) for levels in (content, style)]
+    return [((nearest[0] == i).astype(np.float32), (nearest[1] == i).astype(np.float32)) for i in range(len(inside))]
 
 
-def _levels(mask: Picture) -> tuple[int, ...]:
-    shares = np.bincount(_grey(mask).ravel(), minlength=LEVELS) / mask.rgb[..., 0].size
-    return tuple(int(level) for level in np.flatnonzero(shares >= SMALLEST_REGION))
+def _levels(mask: Picture, longest: int) -> np.ndarray:
+    """The mask's greys as whole numbers, 0 … LEVELS − 1, at most `longest` pixels wide or high (nearest neighbours)."""
+    height, width = mask.rgb.shape[:2]
+    h, w = images.size_for((height, width), min(longest, max(height, width)))
+    grey = mask.rgb[np.arange(h)[:, None] * height // h, np.arange(w) * width // w].mean(2)
+    return np.asarray(np.rint(grey * (LEVELS - 1)), np.int64)
 
 
-def _cover(mask: Picture, levels: Sequence[int]) -> list[np.ndarray]:
-    """One float32 (h, w) picture of 0 and 1 a level; other greys go to the nearest level."""
-    nearest = np.abs(_grey(mask)[..., None] - np.array(levels)).argmin(2)
-    return [(nearest == place).astype(np.float32) for place in range(len(levels))]
+def _shown(levels: np.ndarray) -> list[int]:
+    shares = np.bincount(levels.ravel(), minlength=LEVELS) / levels.size
+    return [int(level) for level in np.flatnonzero(shares >= SMALLEST_REGION)]
 
 
-def _at_layer(part: np.ndarray, size: torch.Size, device: torch.device) -> torch.Tensor:
+def _at_layer(part: np.ndarray, size: Sequence[int], device: torch.device) -> torch.Tensor:
     """Weights (n,) of the layer's positions: the share of each one's area, summing to 1."""
-    area = F.adaptive_avg_pool2d(torch.from_numpy(part.copy())[None, None], tuple(size)).flatten().double()
+    area = F.adaptive_avg_pool2d(torch.from_numpy(part.copy())[None, None], (size[0], size[1])).flatten().double()
     return (area / area.sum().clamp_min(1e-12)).float().to(device)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from underpaint import checkpoint, convergence, device, images, timelapse
+from underpaint.errors import UnderpaintError
 from underpaint.images import Source
 from underpaint.networks import registry
 from underpaint.optimise import State, Step, optimise
@@ -21,6 +22,7 @@ from underpaint.run import (
     HistoryFile,
     Row,
     Run,
+    check_free,
     create_folder,
     keep_inputs,
     read_facts,
@@ -33,6 +35,10 @@ from underpaint.run import (
 from underpaint.scene import Pictures, Scene
 
 CHECKPOINT_SECONDS = 10.0
+"""A run that is killed loses at most this much work, ..."""
+
+CHECKPOINT_SHARE = 0.05
+"""... or more where writing a checkpoint takes longer than this share of the time between two."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +130,17 @@ class Session:
         self.facts = self._describe(folder)
         write_facts(folder, self.facts)
         history = HistoryFile(folder / "history.csv", self._history)
-        done, saved = False, time.monotonic()
+        done, due = False, time.monotonic() + CHECKPOINT_SECONDS
         try:
             for step in self._steps():
                 history.add(rows(step, self._seconds))
                 if self.options.frames:
                     timelapse.keep(folder, step, self.steps, self.options.frames, self.scene.finish)
-                if step.scale_done or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if step.scale_done or time.monotonic() > due:
+                    begun = time.monotonic()
                     self._checkpoint(folder)
-                    saved = time.monotonic()
+                    ended = time.monotonic()
+                    due = ended + max(CHECKPOINT_SECONDS, (ended - begun) / CHECKPOINT_SHARE)
                 done = step.final
                 yield step
         finally:
@@ -151,6 +159,7 @@ class Session:
             "network": {
                 "name": self.recipe.network,
                 "weights": self._opened.path.name,
+                "path": str(self._opened.path.resolve()),
                 "sha256": self._opened.sha256,
             },
             "frames": self.options.frames,
@@ -210,7 +219,7 @@ def start(
     style_mask: Source | None = None,
     start_from: Source | None = None,
     options: Options | None = None,
-    **fields: Any,
+    **others: Any,
 ) -> Session:
     """Prepares a run; iterate over the result to paint.
 
@@ -218,18 +227,24 @@ def start(
         content: a file name, array (H, W, 3), tensor (3, H, W) or PIL image.
         style: one such, or several in a list.
         out: the run's folder; None keeps nothing on disk.
-        recipe: where to begin; `fields` of a `Recipe` override it, e.g. `size=256, seed=1`.
+        recipe: where to begin.
         content_mask, style_mask: pictures of up to five greys; equal greys paint each other.
         start_from: the picture that `start="file"` starts at.
-        options: device, weights and the like.
+        options: what does not change the picture.
+        others: fields of a `Recipe`, over those of `recipe` (`size=256, seed=1`), and of `Options`, over those of
+            `options` (`device="cpu"`).
 
     Raises:
         UnderpaintError: a picture, field, layer or weights file is not as it must be; nothing was written.
     """
-    several = list(style) if isinstance(style, list | tuple) else [style]
+    several = list(style) if isinstance(style, list | tuple) else [cast("Source", style)]
+    chosen, given = _split(options, others)
     if start_from is not None:
-        fields = {"start": "file"} | fields
-    wanted = make(_override(recipe, fields))
+        given = {"start": "file"} | given
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        check_free(folder)
+    wanted = make(_override(recipe, given))
     registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
     pictures = Pictures(
         images.read(content, field="content"),
@@ -238,11 +253,19 @@ def start(
         None if style_mask is None else images.read(style_mask, field="style mask"),
         None if start_from is None else images.read(start_from, field="start"),
     )
-    folder = None if out is None else Path(out)
-    session = Session(wanted, pictures, options or Options(), folder)
+    session = Session(wanted, pictures, chosen, folder)
     if folder is not None:
         create_folder(folder)
     return session
+
+
+def _split(options: Options | None, others: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """Keyword arguments as options and fields of a recipe."""
+    names = {field.name for field in fields(Options)}
+    own = {name: value for name, value in others.items() if name in names}
+    if own.get("weights") is not None:
+        own["weights"] = Path(own["weights"])
+    return replace(options or Options(), **own), {name: value for name, value in others.items() if name not in names}
 
 
 def _override(recipe: Recipe | None, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,13 +294,11 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     folder = Path(folder)
     facts = read_facts(folder)
     if facts["status"] == "finished":
-        from underpaint.errors import UnderpaintError
-
         raise UnderpaintError(
             f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`"
         )
     recipe = recipe_of(facts, folder)
-    options = options or Options()
+    options = _as_before(options or Options(), facts)
     where = device.choose(options.device)
     pictures = read_inputs(folder, facts)
     state, seconds, known = None, 0.0, []
@@ -289,9 +310,18 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     return session
 
 
-def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:
-    from underpaint.errors import UnderpaintError
+def _as_before(options: Options, facts: Mapping[str, Any]) -> Options:
+    """A run's own frames and determinism, and its device and weights where nothing else is asked for and they are here."""
+    before, weights = facts["environment"]["device"], Path(facts["network"]["path"])
+    own: dict[str, Any] = {"frames": facts["frames"], "deterministic": facts["deterministic"]}
+    if options.device == "auto" and before in device.present():
+        own["device"] = before
+    if options.weights is None and weights.is_file():
+        own["weights"] = weights
+    return replace(options, **own)
 
+
+def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:
     opened = session._opened
     if opened.sha256 != facts["network"]["sha256"]:
         raise UnderpaintError(
@@ -303,15 +333,20 @@ def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> Non
         session.notes.append(f"the picture may differ in its last digits: {'; '.join(changed)}")
 
 
-def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **fields: Any) -> Session:
+def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **others: Any) -> Session:
     """Prepares a run that starts from a finished one's picture and goes to a larger size.
+
+    Args:
+        folder: the finished run's.
+        size: longest side, pixels, larger than the finished run's.
+        out: the new run's folder.
+        options, others: as in `start`.
 
     Raises:
         UnderpaintError: not a finished run, or not a larger size.
     """
-    from underpaint.errors import UnderpaintError
-
-    folder = Path(folder)
+    folder, (chosen, given) = Path(folder), _split(options, others)
+    check_free(Path(out))
     facts = read_facts(folder)
     recipe = recipe_of(facts, folder)
     if facts["status"] != "finished":
@@ -322,8 +357,8 @@ def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options
     state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
     rgb = state.result[0].clamp(0, 1).permute(1, 2, 0).numpy()
     beginning = images.read(np.ascontiguousarray(rgb), field="start", min_side=1)
-    wanted = recipe.model_dump() | {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"} | fields
+    wanted = recipe.model_dump() | {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"} | given
     pictures = Pictures(pictures.content, pictures.styles, pictures.content_mask, pictures.style_mask, beginning)
-    session = Session(make(wanted), pictures, options or Options(), Path(out))
+    session = Session(make(wanted), pictures, chosen, Path(out))
     create_folder(Path(out))
     return session

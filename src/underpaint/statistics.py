@@ -29,7 +29,10 @@ def matrix(features: torch.Tensor) -> torch.Tensor:
 class Statistic(Protocol):
     """See the module's text. `draw` is the number that randomness hangs on: (seed, scale, step) in one."""
 
-    name: StatisticName
+    @property
+    def name(self) -> StatisticName:
+        """As a recipe spells it."""
+        ...
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int) -> Any:
         """Of features (n, C), weights (n,) or None."""
@@ -236,14 +239,16 @@ class Sliced:
         count = min(SLICES, x.shape[1])
         generator = torch.Generator().manual_seed(draw)
         directions = torch.randn(count, x.shape[1], generator=generator, dtype=torch.float64)
-        directions = (directions / directions.norm(dim=1, keepdim=True)).to(x.device, dtype)
+        directions = (directions / directions.norm(dim=1, keepdim=True)).to(dtype).to(x.device)
         values, order = (directions @ x.to(dtype).T).sort(dim=1, stable=True)
         if w is None:
             weights = torch.full((x.shape[0],), 1 / x.shape[0], device=x.device, dtype=dtype)
+            middles = (torch.arange(x.shape[0], device=x.device, dtype=dtype) + 0.5) / x.shape[0]
         else:
             weights = w.to(dtype).expand(count, -1).gather(1, order)
-        middles = weights.cumsum(-1, dtype=torch.float64) - weights / 2
-        return Quantiles(values, order, middles.to(dtype), weights, directions)
+            # In float64 on the CPU, which every machine has: 200,000 small numbers lose their sum in float32.
+            middles = (weights.cpu().double().cumsum(-1).to(dtype).to(x.device) - weights / 2).clamp_(0, 1)
+        return Quantiles(values, order, middles, weights, directions)
 
     def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The style picture's features themselves: each draw sees them from other sides."""

@@ -67,6 +67,16 @@ def _forward(stage: _Stage, pooling: Pooling, x: torch.Tensor) -> tuple[torch.Te
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False).mul_(stage.gain), None
 
 
+def _input_gradient(stage: _Convolution, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """The convolution's way back to its input x; weights are frozen and get no gradient."""
+    pad = [stage.pad, stage.pad]
+    gradients = torch.ops.aten.convolution_backward(
+        g, x, stage.weight, None, [1, 1], pad, [1, 1], False, [0, 0], 1, [True, False, False]
+    )
+    back: torch.Tensor = gradients[0]
+    return back
+
+
 class VggTape:
     """See `underpaint.networks.network.Tape`. Keeps every activation of the pass, channels last."""
 
@@ -88,11 +98,12 @@ class VggTape:
     def _unpool(self, place: int, stage: _Pool, g: torch.Tensor) -> torch.Tensor:
         x, window = self._activations[place], [2, 2]
         if self._pooling == "max":
-            return torch.ops.aten.max_pool2d_with_indices_backward(
+            back: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
                 g, x, window, window, [0, 0], [1, 1], True, self._indices[place]
             )
-        g = g * stage.gain
-        return torch.ops.aten.avg_pool2d_backward(g, x, window, window, [0, 0], True, False, None)
+        else:
+            back = torch.ops.aten.avg_pool2d_backward(g * stage.gain, x, window, window, [0, 0], True, False, None)
+        return back
 
     @torch.no_grad()
     def pullback(self, seeds: Mapping[str, Seed]) -> torch.Tensor:
@@ -109,8 +120,7 @@ class VggTape:
             if g is not None:
                 # The ReLU's derivative, in place: 0 where its output is 0.
                 torch.ops.aten.threshold_backward.grad_input(g, out, 0, grad_input=g)
-                size = self._activations[place].shape
-                g = torch.nn.grad.conv2d_input(size, stage.weight, g, padding=stage.pad)
+                g = _input_gradient(stage, self._activations[place], g)
         if g is None:
             raise ValueError("pullback needs at least one seed at a layer of this tape")
         return g
@@ -126,8 +136,7 @@ class Vgg:
     root mean squares of max-pooled and average-pooled activations (`benchmarks/pooling.py` measures it on the sample
     pictures), to keep deeper layers in the range that they were trained on.
 
-    The subtraction of the mean and the order of the channels (the weights want BGR, 0..255) are folded into
-    the first convolution; replicated borders make this exact.
+    The weights want BGR, 0..255: the order of the channels and the scale are folded into the first convolution.
 
     Args:
         name: "vgg16" or "vgg19".
@@ -163,8 +172,8 @@ class Vgg:
             weight = tensors[keras_name(layer) + ".weight"]
             if not chain:
                 weight = weight.flip(1) * 255
-            weight = weight.to(self.device, self.precision).contiguous(memory_format=torch.channels_last)
-            bias = tensors[keras_name(layer) + ".bias"].to(self.device, self.precision)
+            weight = weight.to(self.precision).to(self.device).contiguous(memory_format=torch.channels_last)
+            bias = tensors[keras_name(layer) + ".bias"].to(self.precision).to(self.device)
             chain.append(_Convolution(layer, weight, bias, pad=0 if not chain else 1))
         return chain
 
@@ -197,7 +206,7 @@ class Vgg:
 
     def _padded(self, image: torch.Tensor) -> torch.Tensor:
         dtype = torch.float64 if self.precision == torch.float64 else torch.float32
-        padded = F.pad(image.to(dtype) - self._mean.to(self.device, dtype), (1, 1, 1, 1), mode="replicate")
+        padded = F.pad(image.to(dtype) - self._mean.to(dtype).to(self.device), (1, 1, 1, 1), mode="replicate")
         return padded.to(self.precision).contiguous(memory_format=torch.channels_last)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -164,10 +164,12 @@ def fetch(file: WeightsFile, cache: Path | None = None, progress: Progress | Non
     return Located(folder / file.filename, "download")
 
 
-def _receive(chunks: object, length: str | None, write: Callable[[bytes], object], progress: Progress | None) -> None:
+def _receive(
+    chunks: Iterable[bytes], length: str | None, write: Callable[[bytes], object], progress: Progress | None
+) -> None:
     total = int(length) if length and length.isdigit() else None
     done = 0
-    for chunk in chunks:  # type: ignore[attr-defined]
+    for chunk in chunks:
         write(chunk)
         done += len(chunk)
         if progress is not None:
@@ -194,7 +196,7 @@ def sha256(path: Path) -> str:
 
 
 def load(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Weights of the named layers (`block1_conv1` …), nothing else of the file is read.
+    """Weights of the named layers (`block1_conv1` …, each fed by the one before), nothing else of the file is read.
 
     Reads safetensors with `block1_conv1.weight` (O, I, 3, 3) and `.bias` (O,), and Keras' HDF5 with a group for each layer
     that holds a kernel (3, 3, I, O) and a bias (O,), whatever they are called inside.
@@ -222,8 +224,9 @@ def load(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
     else:
         raise UnderpaintError(f"weights {path}: neither HDF5 nor safetensors; use the file that Keras publishes")
     tensors = reader(path, layers)
+    channels = 3
     for layer in layers:
-        _check(path, layer, tensors[layer + ".weight"], tensors[layer + ".bias"])
+        channels = _check(path, layer, tensors[layer + ".weight"], tensors[layer + ".bias"], channels)
     return tensors
 
 
@@ -269,9 +272,11 @@ def _read_hdf5(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _check(path: Path, layer: str, weight: torch.Tensor, bias: torch.Tensor) -> None:
-    if weight.ndim != 4 or weight.shape[2:] != (3, 3) or bias.shape != weight.shape[:1]:
+def _check(path: Path, layer: str, weight: torch.Tensor, bias: torch.Tensor, channels: int) -> int:
+    """How many channels the layer gives, having taken `channels`."""
+    if weight.ndim != 4 or weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
         shapes = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
-        raise UnderpaintError(f"weights {path}: {layer} has shapes {shapes}, not (O, I, 3, 3) and (O,)")
+        raise UnderpaintError(f"weights {path}: {layer} has shapes {shapes}, not (O, {channels}, 3, 3) and (O,)")
     if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
         raise UnderpaintError(f"weights {path}: {layer} holds values that are not finite; fetch the file again")
+    return weight.shape[0]
