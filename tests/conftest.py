@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from underpaint.networks import vgg
 
@@ -44,3 +46,12 @@ def tiny_weights(tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_file(random_tensors(), path)
     return path
+
+
+@pytest.fixture
+def pair(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("content", "style"):
+        small = generator.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
+    return tmp_path / "content.png", tmp_path / "style.png"

@@ -16,15 +16,6 @@ import underpaint
 from underpaint.errors import UnderpaintError
 
 
-@pytest.fixture
-def pair(tmp_path):
-    generator = np.random.default_rng(0)
-    for name in ("content", "style"):
-        small = generator.integers(0, 255, (12, 16, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
-    return tmp_path / "content.png", tmp_path / "style.png"
-
-
 def paint(pair, weights, out, **fields):
     options = underpaint.Options(weights=weights, device="cpu")
     return underpaint.stylize(*pair, out=out, options=options, **({"size": 96, "preset": "draft"} | fields))
@@ -41,7 +32,9 @@ def test_runs_lower_the_loss_and_come_again(pair, tiny_weights, tmp_path, optimi
     assert (tmp_path / "a/pastiche.png").read_bytes() == (tmp_path / "b/pastiche.png").read_bytes()
     loaded = underpaint.Run.load(tmp_path / "a")
     assert loaded.losses == runs[0].losses
-    assert np.abs(loaded.pastiche - runs[0].pastiche).max() <= 0.5 / 255 + 1e-6
+    assert np.array_equal(loaded.pastiche, runs[0].pastiche)
+    png = np.asarray(Image.open(tmp_path / "a/pastiche.png"))
+    assert np.array_equal(png, np.rint(loaded.pastiche.astype(np.float64) * 255))
 
 
 def test_folder_holds_every_number(pair, tiny_weights, tmp_path):
@@ -146,3 +139,93 @@ def test_bad_fields(pair, tiny_weights, tmp_path, fields, word):
         paint(pair, tiny_weights, tmp_path / "r", **fields)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(pair, tiny_weights, tmp_path, monkeypatch):
+    from underpaint.objective import Evaluation, Objective
+
+    real, calls = Objective.evaluate, []
+
+    def evaluate(self, image, *rest):
+        calls.append(image)
+        found = real(self, image, *rest)
+        return found if len(calls) < 10 else Evaluation(found.terms, found.gradient * np.nan)
+
+    monkeypatch.setattr(Objective, "evaluate", evaluate)
+    with pytest.raises(UnderpaintError, match=r"not finite at step 9 .*last good picture is kept"):
+        paint(pair, tiny_weights, tmp_path / "r")
+    run = underpaint.Run.load(tmp_path / "r")
+    assert run.facts["status"] == "stopped"
+    assert run.facts["steps"] == 9
+    assert np.isfinite(run.pastiche).all()
+    monkeypatch.undo()
+    underpaint.resume(tmp_path / "r", underpaint.Options(device="cpu")).finish()
+    paint(pair, tiny_weights, tmp_path / "t")
+    assert (tmp_path / "r/pastiche.png").read_bytes() == (tmp_path / "t/pastiche.png").read_bytes()
+
+
+def film_milliseconds(film):
+    total = 0
+    for frame in range(film.n_frames):
+        film.seek(frame)
+        film.load()
+        total += film.info["duration"]
+    return total
+
+
+def test_frames_and_film_survive_a_stop(pair, tiny_weights, tmp_path):
+    options = underpaint.Options(weights=tiny_weights, device="cpu", frames=6)
+    session = underpaint.start(*pair, out=tmp_path / "s", size=96, preset="draft", options=options)
+    steps = iter(session)
+    for _ in range(8):
+        next(steps)
+    steps.close()
+    before = {path.name for path in (tmp_path / "s/frames").iterdir()}
+    underpaint.resume(tmp_path / "s").finish()
+    after = {path.name for path in (tmp_path / "s/frames").iterdir()}
+    assert before < after
+    assert len(after) in (6, 7)
+    with Image.open(tmp_path / "s/timelapse.webp") as film:
+        assert film.size == (96, 72)
+        # WebP joins equal frames, so time is counted: 120 ms a frame, 1.5 s for the last.
+        assert film_milliseconds(film) == 120 * (len(after) - 1) + 1500
+
+
+def test_options_are_keywords_too(pair, tiny_weights):
+    run = underpaint.stylize(*pair, size=64, preset="draft", weights=str(tiny_weights), device="cpu")
+    assert run.folder is None
+    assert run.pastiche.shape == (48, 64, 3)
+    with pytest.raises(UnderpaintError, match="device"):
+        underpaint.stylize(*pair, size=64, weights=tiny_weights, device="tpu")
+
+
+def test_arrays_are_kept_with_the_run_and_come_back(pair, tiny_weights, tmp_path):
+    content, style = (np.asarray(Image.open(path)) for path in pair)
+    session = underpaint.start(
+        content, style, out=tmp_path / "s", size=64, preset="draft", weights=tiny_weights, device="cpu"
+    )
+    next(iter(session))
+    again = underpaint.resume(tmp_path / "s").finish()
+    assert again.pastiche.shape == (48, 64, 3)
+    from_files = underpaint.stylize(*pair, size=64, preset="draft", weights=tiny_weights, device="cpu")
+    assert np.array_equal(again.pastiche, from_files.pastiche)
+
+
+def test_other_weights_are_not_resumed_with(pair, tiny_weights, tmp_path):
+    from safetensors.torch import save_file
+
+    from conftest import random_tensors
+
+    session = underpaint.start(*pair, out=tmp_path / "s", size=64, weights=tiny_weights, device="cpu")
+    next(iter(session))
+    save_file(random_tensors(seed=1), tmp_path / "other.safetensors")
+    with pytest.raises(UnderpaintError, match="not the weights"):
+        underpaint.resume(tmp_path / "s", underpaint.Options(weights=tmp_path / "other.safetensors"))
+
+
+def test_changed_picture_is_not_resumed_with(pair, tiny_weights, tmp_path):
+    session = underpaint.start(*pair, out=tmp_path / "s", size=64, weights=tiny_weights, device="cpu")
+    next(iter(session))
+    (tmp_path / "s/inputs/style1.png").write_bytes(pair[0].read_bytes())
+    with pytest.raises(UnderpaintError, match="not the picture"):
+        underpaint.resume(tmp_path / "s")

@@ -1,11 +1,33 @@
-"""Neural style transfer that explains itself."""
+"""Neural style transfer that explains itself.
 
-from underpaint.errors import UnderpaintError
-from underpaint.images import Picture
-from underpaint.optimise import Step
-from underpaint.recipe import Recipe
-from underpaint.run import Run
-from underpaint.session import Options, Session, carry_on, resume, start, stylize
+The names below are the whole public interface. They are imported when first asked for, so that
+`underpaint --help` does not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from underpaint.errors import UnderpaintError
+    from underpaint.images import Picture
+    from underpaint.optimise import Step
+    from underpaint.recipe import Recipe
+    from underpaint.run import Run
+    from underpaint.session import Options, Session, carry_on, resume, start, stylize
+
+_HOME = {
+    "UnderpaintError": "errors",
+    "Picture": "images",
+    "Step": "optimise",
+    "Recipe": "recipe",
+    "Run": "run",
+    "Options": "session",
+    "Session": "session",
+    "carry_on": "session",
+    "resume": "session",
+    "start": "session",
+    "stylize": "session",
+}
 
 __all__ = [
     "Options",
@@ -20,3 +42,13 @@ __all__ = [
     "start",
     "stylize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'underpaint' has no attribute {name!r}")
+    return getattr(import_module(f"underpaint.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -153,6 +153,20 @@ def resume(
 
 
 @app.command()
+def save(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    file: Annotated[Path, typer.Argument(help="A new .png, .jpg or .tiff file.")],
+    bits: Annotated[int, typer.Option(help="8, or 16 (.png and .tiff).")] = 8,
+) -> None:
+    """Write a run's picture in another format or at 16 bits, the recipe in its metadata."""
+    from underpaint.run import Run
+
+    if file.exists():
+        raise UnderpaintError(f"{file}: is there already; name a new file")
+    Run.load(folder).save(file, bits)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/demo"),
     photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
@@ -303,7 +317,8 @@ def _bar(session: Any, quiet: bool) -> Iterator[Any]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+    lines = not quiet and not console.is_terminal
+    with Progress(*columns, console=console, disable=quiet or lines) as progress:
         task = progress.add_task("", total=total, size="", count="")
 
         def show(step: Any) -> None:
@@ -317,6 +332,8 @@ def _bar(session: Any, quiet: bool) -> Iterator[Any]:
                 count=f"{n}/{session.recipe.schedule()[scale]}",
                 description=f"total {step.total:.3g} {losses}",
             )
+            if lines and step.scale_done:  # in a log file, a line for each size
+                console.print(f"{step.size[1]}×{step.size[0]} px done: total {step.total:.3g} {losses}", highlight=False)
 
         yield show
 

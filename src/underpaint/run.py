@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from underpaint import images
+from underpaint import checkpoint, images
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Picture
 from underpaint.optimise import Step
 from underpaint.recipe import Recipe, make
-from underpaint.scene import Pictures
+from underpaint.scene import Pictures, finish
 
 FORMAT = 1
 COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")
@@ -103,16 +103,18 @@ class Run:
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
-        """A run from its folder.
+        """A run from its folder, its picture in full precision.
 
         Raises:
-            UnderpaintError: not a run folder, or a part of it cannot be read.
+            UnderpaintError: not a run folder, or a part of it is missing or cannot be read.
         """
         folder = Path(folder)
         facts = read_facts(folder)
-        picture = images.read(folder / "pastiche.png", field="pastiche", min_side=1)
+        recipe = recipe_of(facts, folder)
+        state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
+        pastiche, alpha = finish(recipe, read_inputs(folder, facts).content, state.result)
         history = read_history(folder / "history.csv")
-        return cls(recipe_of(facts, folder), facts, history, picture.rgb, picture.alpha, folder)
+        return cls(recipe, facts, history, pastiche, alpha, folder, state.result)
 
 
 def picture_metadata(recipe: Recipe) -> dict[str, str]:

@@ -167,13 +167,20 @@ class Scene:
         return torch.from_numpy(small.transpose(2, 0, 1).copy())[None].to(self.network.device)
 
     def finish(self, image: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """The pastiche (H, W, 3), 0..1, with its colours and its transparency (H, W) restored as the recipe says."""
-        rgb = image[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
-        content = self.pictures.content
-        if self.recipe.keep_color == "luminance":
-            rgb = colour.luminance_only(rgb, images.resize(_opaque(content), rgb.shape[:2]))
-        alpha = None if content.alpha is None else images.resize(content.alpha, rgb.shape[:2])
-        return rgb, alpha
+        """See the function of this name."""
+        return finish(self.recipe, self.pictures.content, image)
+
+
+def finish(recipe: Recipe, content: Picture, image: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    """The optimiser's picture (1, 3, H, W) as the pastiche (H, W, 3), 0..1, and its transparency (H, W) if it has any.
+
+    Colours are kept as the recipe says, and the content's transparency is put back.
+    """
+    rgb = image[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    if recipe.keep_color == "luminance":
+        rgb = colour.luminance_only(rgb, images.resize(_opaque(content), rgb.shape[:2]))
+    alpha = None if content.alpha is None else images.resize(content.alpha, rgb.shape[:2])
+    return rgb, alpha
 
 
 def _check(recipe: Recipe, pictures: Pictures) -> None:
