@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from underpaint.errors import UnderpaintError
 
@@ -306,36 +308,45 @@ def _announce(session: Any) -> None:
 
 
 @contextmanager
-def _bar(session: Any, quiet: bool) -> Iterator[Any]:
-    """Shows size, step, losses and the time left. Work at a size goes by its pixels, so the bar does too."""
+def _bar(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Shows size, step, every loss and the time left; in a log file, a line for each size.
+
+    Work at a size goes by its pixels, so the bar does too.
+    """
+    schedule = session.recipe.schedule()
     work = [size**2 for size in session.recipe.sizes()]
-    total = sum(w * n for w, n in zip(work, session.recipe.schedule(), strict=True))
+    total = sum(w * n for w, n in zip(work, schedule, strict=True))
     columns = (
         TextColumn("{task.fields[size]:>9}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
     )
-    lines = not quiet and not console.is_terminal
-    with Progress(*columns, console=console, disable=quiet or lines) as progress:
-        task = progress.add_task("", total=total, size="", count="")
+    bar, losses = Progress(*columns, console=console), Text()
+    task = bar.add_task("", total=total, size="", count="")
+    live = not quiet and console.is_terminal
 
-        def show(step: Any) -> None:
-            scale, n = step.scale, step.iteration + (0 if step.final else 1)
-            done = sum(w * c for w, c in zip(work[:scale], session.recipe.schedule()[:scale], strict=True))
-            losses = " ".join(f"{t.name.split('/')[-1]} {t.raw:.3g}" for t in step.terms)
-            progress.update(
-                task,
-                completed=done + n * work[scale],
-                size=f"{step.size[1]}×{step.size[0]}",
-                count=f"{n}/{session.recipe.schedule()[scale]}",
-                description=f"total {step.total:.3g} {losses}",
-            )
-            if lines and step.scale_done:  # in a log file, a line for each size
-                console.print(f"{step.size[1]}×{step.size[0]} px done: total {step.total:.3g} {losses}", highlight=False)
+    def show(step: Any) -> None:
+        n = step.iteration + (0 if step.final else 1)
+        done = sum(w * c for w, c in zip(work[: step.scale], schedule[: step.scale], strict=True)) + n * work[step.scale]
+        size = f"{step.size[1]}×{step.size[0]}"
+        bar.update(task, completed=done, size=size, count=f"{n}/{schedule[step.scale]}")
+        losses.plain = _losses(step)
+        if step.scale_done and not live and not quiet:
+            console.print(f"{size} px done: {losses.plain}", highlight=False, soft_wrap=True)
 
+    with Live(Group(bar, losses), console=console, refresh_per_second=8) if live else nullcontext():
         yield show
+
+
+def _losses(step: Any) -> str:
+    """Every term's raw value in few words: `total 0.31  style 1_1 0.02 2_1 0.03  content 4_2 0.8  smoothness 0.01`."""
+    words, kind = [f"total {step.total:.3g}"], ""
+    for term in step.terms:
+        part, _, layer = term.name.partition("/")
+        words.append(("" if part == kind else f" {part} ") + f"{layer.removeprefix('relu')} {term.raw:.2g}".strip())
+        kind = part
+    return " ".join(words)
 
 
 def main() -> None:

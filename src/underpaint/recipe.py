@@ -46,6 +46,8 @@ class Recipe(BaseModel):
         content_weight, style_weight, smoothness: weights of the three kinds of terms.
         smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
             set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
+        content_growth: the same for the content's weight; below 0, small sizes hold the content's shapes more firmly, and
+            the largest, which has the fewest steps, need not win them back.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
         statistic: "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.
@@ -85,7 +87,8 @@ class Recipe(BaseModel):
     content_weight: Weight = 0.12
     style_weight: Weight = 1.0
     smoothness: Weight = 6.0
-    smoothness_growth: float = Field(2.0, ge=0, le=4)
+    smoothness_growth: float = Field(2.0, ge=-4, le=4)
+    content_growth: float = Field(0.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)
     statistic: Literal["gram", "moments", "sliced"] = "gram"
     style_weights: tuple[Weight, ...] = ()

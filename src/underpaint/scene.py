@@ -83,6 +83,7 @@ class Scene:
     def stage(self, scale: int) -> Stage:
         """The objective and the start at a scale; runs the network once on every picture."""
         recipe, size = self.recipe, self.size(scale)
+        smaller = recipe.sizes()[scale] / recipe.size
         content = self._tensor(self._content, size)
         terms: list[Term] = []
         wanted = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
@@ -93,8 +94,7 @@ class Scene:
                 terms += self._style_terms(place, scale, of_content, regions)
             for layer, weight in recipe.content_layers.items():
                 goal = of_content[layer]
-                terms.append(self._content_term(layer, weight, goal))
-        smaller = recipe.sizes()[scale] / recipe.size
+                terms.append(self._content_term(layer, weight * smaller**recipe.content_growth, goal))
         terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
         return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
 

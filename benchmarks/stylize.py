@@ -1,0 +1,123 @@
+"""Speed, memory and quality of `underpaint stylize`, as the README quotes them.
+
+    python benchmarks/stylize.py speed        # an iteration against its convolution floor
+    python benchmarks/stylize.py memory       # peak resident memory and seconds, 256 to 2048 px, each in a process of its own
+    python benchmarks/stylize.py curve        # the presets and fractions of them: figures against seconds, 256 and 512 px
+    python benchmarks/stylize.py precision    # bf16 against float32: seconds and final style distance
+
+`python benchmarks/yardstick.py` makes the table of the twelve pairs. Uses two threads and the project's shared folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import yardstick
+from underpaint import device, samples
+from underpaint.recipe import make
+
+THREADS = 2
+TUBINGEN = 1  # the yardstick's own pair, by its number in pairs.tsv
+
+
+def speed(shared: Path, out: Path) -> None:
+    """Prints the ratio to the floor, by size and precision."""
+    import speed as timing
+
+    weights = shared / "weights/vgg19_imagenet_conv.safetensors"
+    print("| size | precision | floor, s | iteration, s | iteration / floor |\n|---|---|---|---|---|")
+    for size in (256, 512):
+        for precision in timing.PRECISIONS:
+            row = timing.compare(size, precision, weights, rounds=9)
+            extent = f"{size}×{size * 3 // 4}"
+            print(
+                f"| {extent} | {precision} | {row['floor']:.3f} | {row['iteration']:.3f} | {row['ratio']:.2f} |", flush=True
+            )
+        print(f"| {size}×{size * 3 // 4} | plain loop, float32 | | {timing.plain(size, weights, 5):.3f} | |", flush=True)
+
+
+def memory(shared: Path, out: Path) -> None:
+    """Prints peak memory and seconds an iteration as the size grows: three steps at that size alone."""
+    print("| size | precision | peak resident memory, GiB | s an iteration |\n|---|---|---|---|")
+    for size in (256, 512, 1024, 1448, 2048):
+        for precision in ("float32", "bf16"):
+            told = command(shared, size, precision)
+            extent = f"{told['pastiche']['width']}×{told['pastiche']['height']}"
+            peak = told["peak_memory_bytes"]["process"] / 2**30
+            print(f"| {extent} | {precision} | {peak:.2f} | {told['iteration']:.2f} |", flush=True)
+
+
+def command(shared: Path, size: int, precision: str) -> dict[str, Any]:
+    """run.json of a short run of the command line, with the seconds between its steps."""
+    from underpaint import Run
+
+    picture = next(p.content for p in yardstick.pairs(shared, "tune") if p.number == TUBINGEN)
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["stylize", str(picture), str(samples.style_path("gale")), "--out", f"{folder}/run", "--size", str(size)]
+        recipe = Path(folder) / "recipe.toml"
+        recipe.write_text(f'smallest = {size}\niterations = [4]\nprecision = "{precision}"\n')
+        words += ["--recipe", str(recipe), "--weights", str(shared / "weights"), "--device", "cpu", "--quiet"]
+        subprocess.run([sys.executable, "-m", "underpaint", *words], check=True)
+        run = Run.load(f"{folder}/run")
+        times = [row.seconds for row in run.history if row.term == "total"]
+        # The first step and the last evaluation also measure every term's gradient.
+        return run.facts | {"iteration": (times[3] - times[0]) / 3}
+
+
+def curve(shared: Path, out: Path) -> None:
+    """Prints figures against seconds: the presets, and `standard` with its steps multiplied."""
+    pair = next(p for p in yardstick.pairs(shared, "tune") if p.number == TUBINGEN)
+    steps = make({}).iterations
+    recipes: dict[str, dict[str, Any]] = {"draft": {"preset": "draft"}}
+    for factor in (0.5, 1.0, 2.0):
+        name = "standard" if factor == 1 else f"standard × {factor:g}"
+        recipes[name] = {"iterations": tuple(max(1, round(n * factor)) for n in steps)}
+    recipes |= {"fine": {"preset": "fine"}, "row C": yardstick.ROW_C}
+    columns = (*yardstick.FIGURES, "seconds")
+    print("| size | recipe | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
+    for size in (256, 512):
+        for name, fields in recipes.items():
+            row = yardstick.measure(pair, {name: {"size": size} | fields}, shared, out / f"curve-{size}")[name]
+            print(f"| {size} | {name} | " + " | ".join(f"{row[c]:.3f}" for c in columns), "|", flush=True)
+
+
+def precision(shared: Path, out: Path) -> None:
+    """Prints both precisions' figures on the yardstick's own pair."""
+    pair = next(p for p in yardstick.pairs(shared, "tune") if p.number == TUBINGEN)
+    columns = (*yardstick.FIGURES, "seconds")
+    print("| size | precision | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
+    for size in (256, 512):
+        recipes = {name: {"size": size, "precision": name} for name in ("float32", "bf16")}
+        for name, row in yardstick.measure(pair, recipes, shared, out / f"precision-{size}").items():
+            print(f"| {size} | {name} | " + " | ".join(f"{row[c]:.3f}" for c in columns), "|", flush=True)
+
+
+PARTS: dict[str, Callable[[Path, Path], None]] = {"speed": speed, "memory": memory, "curve": curve, "precision": precision}
+
+
+def main() -> None:
+    """Runs the parts that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, when left out")
+    parser.add_argument("--shared", type=Path, default=yardstick.SHARED)
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark"))
+    args = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    facts = device.describe(torch.device("cpu"))
+    print(json.dumps({key: facts[key] for key in ("device_name", "threads", "instruction_set", "versions")}))
+    for part in args.parts or PARTS:
+        print(f"\n## {part}\n")
+        PARTS[part](args.shared, args.out)
+
+
+if __name__ == "__main__":
+    main()
