@@ -26,6 +26,7 @@ FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 ROW_C: dict[str, Any] = {
+    "optimizer": "adam",
     "iterations": (60,),
     "rate": 0.02,
     "final_rate": 0.02,
@@ -40,6 +41,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "standard": {"preset": "standard"},
     "draft": {"preset": "draft"},
     "fine": {"preset": "fine"},
+    "adam": {"optimizer": "adam"},
     "row_c": ROW_C,
 }
 

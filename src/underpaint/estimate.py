@@ -13,6 +13,12 @@ from underpaint.recipe import Recipe
 PROBE = 128
 """Side of the picture that the estimate times the network on, pixels: a tenth of a second on two cores."""
 
+LINE_SEARCH = 1.1
+"""Evaluations that a step of L-BFGS takes, on average."""
+
+OBJECTIVE = 1.3
+"""What an iteration takes in units of the network's way there and back: statistics, and every tenth step each term's norm."""
+
 BASE_BYTES = 420_000_000
 """Python, PyTorch and a network's weights."""
 
@@ -22,7 +28,7 @@ BYTES_PER_PIXEL = {"float32": 2300, "bf16": 1200}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds and bytes; both are rough (benchmarks/growth.py prints them beside what was measured)."""
+    """Seconds and bytes; both are rough (`benchmarks/stylize.py memory` prints them beside what was measured)."""
 
     seconds: float
     bytes: int
@@ -42,8 +48,8 @@ def estimate(recipe: Recipe, network: Network, extent: tuple[int, int]) -> Estim
     work = sum(
         count * pixels * (size / recipe.size) ** 2 for size, count in zip(recipe.sizes(), recipe.schedule(), strict=True)
     )
-    trials = 1.0 if recipe.optimizer == "adam" else 1.2
-    seconds = 1.1 * trials * best * work / PROBE**2
+    trials = 1.0 if recipe.optimizer == "adam" else LINE_SEARCH
+    seconds = OBJECTIVE * trials * best * work / PROBE**2
     memory = BASE_BYTES + pixels * BYTES_PER_PIXEL[recipe.precision]
     return Estimate(seconds, memory)
 

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from underpaint.errors import UnderpaintError
 
@@ -17,12 +25,19 @@ Preset = Literal["draft", "standard", "fine"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"iterations": (4, 7, 11, 18, 25)},
-    "standard": {"iterations": (15, 28, 45, 70, 100)},
-    "fine": {"iterations": (100, 140, 160, 180, 200)},
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "lbfgs": {
+        "draft": {"iterations": (4, 6, 8, 12, 16)},
+        "standard": {"iterations": (24, 18, 16)},
+        "fine": {"iterations": (100, 80, 60), "stop": 0.01},
+    },
+    "adam": {
+        "draft": {"iterations": (6, 8, 9, 10)},
+        "standard": {"iterations": (24, 32, 36, 40)},
+        "fine": {"iterations": (100, 140, 160), "stop": 0.01},
+    },
 }
-"""Steps at each size, finest first. `draft` costs a quarter of `standard`, `fine` six times as much."""
+"""What a preset stands for, by optimiser. `draft` costs about a quarter of `standard` (benchmarks/stylize.py curve)."""
 
 
 class Recipe(BaseModel):
@@ -34,9 +49,11 @@ class Recipe(BaseModel):
         size: longest side of the pastiche, pixels.
         smallest: sizes grow from at least this longest side by √2 up to `size`.
         iterations: optimiser steps at each size, from the finest down; the last number holds for all smaller ones.
-        preset: the name of the numbers above, for the record.
-        optimizer: "adam" or "lbfgs".
-        rate, final_rate: Adam's learning rate at the start and the end of each size (cosine), 0..1 pixels.
+        preset: "draft", "standard" or "fine": stands for `iterations` and `stop` where they are not given (`PRESETS`).
+        optimizer: "lbfgs" or "adam". Not given, it is "lbfgs", but "adam" for the sliced statistic, which draws new
+            directions at every step and would have to keep them for a line search.
+        rate, final_rate: Adam's learning rate at the start and the end of each size (half a cosine), 0..1 pixels. L-BFGS
+            moves no pixel further than `rate` in the first trial of a size.
         betas: Adam's decays.
         average_from: the running average of the iterates starts after this share of each size, 0..1; 1 is the last
             iterate itself. Its decay is `average_decay` once it has seen that many.
@@ -46,8 +63,6 @@ class Recipe(BaseModel):
         content_weight, style_weight, smoothness: weights of the three kinds of terms.
         smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
             set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
-        content_growth: the same for the content's weight; below 0, small sizes hold the content's shapes more firmly, and
-            the largest, which has the fewest steps, need not win them back.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
         statistic: "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.
@@ -67,11 +82,11 @@ class Recipe(BaseModel):
     smallest: int = Field(64, ge=32, le=8192)
     preset: Preset = "standard"
     iterations: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = Field(default=(), max_length=32)
-    optimizer: Literal["adam", "lbfgs"] = "adam"
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     rate: float = Field(0.02, gt=0, le=1)
-    final_rate: float = Field(0.002, gt=0, le=1)
+    final_rate: float = Field(0.02, gt=0, le=1)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
-    average_from: float = Field(0.25, ge=0, le=1)
+    average_from: float = Field(0.0, ge=0, le=1)
     average_decay: float = Field(0.98, ge=0, lt=1)
     carry_moments: bool = False
     stop: float = Field(0.0, ge=0, lt=1)
@@ -84,11 +99,10 @@ class Recipe(BaseModel):
         "relu4_1": 1.0,
         "relu5_1": 1.0,
     }
-    content_weight: Weight = 0.12
+    content_weight: Weight = 0.09
     style_weight: Weight = 1.0
-    smoothness: Weight = 6.0
+    smoothness: Weight = 2.0
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
-    content_growth: float = Field(0.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)
     statistic: Literal["gram", "moments", "sliced"] = "gram"
     style_weights: tuple[Weight, ...] = ()
@@ -106,13 +120,20 @@ class Recipe(BaseModel):
             raise ValueError("name at least one layer")
         return layers
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_preset(cls, given: Any) -> Any:
-        """A preset stands for the fields that were not given."""
-        if isinstance(given, Mapping) and given.get("preset", "standard") in PRESETS:
-            return PRESETS[given.get("preset", "standard")] | {k: v for k, v in given.items() if v != ()}
-        return given
+    def _fill(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fields that were not given, as `preset` and `optimizer` say; they do not count as set."""
+        if not isinstance(given, Mapping):
+            return handler(given)
+        given = {name: value for name, value in given.items() if value != ()}
+        optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else "lbfgs")
+        presets = PRESETS.get(optimizer, {}) if isinstance(optimizer, str) else {}
+        preset = given.get("preset", "standard")
+        filled = {"optimizer": optimizer} | (presets.get(preset, {}) if isinstance(preset, str) else {}) | given
+        recipe = handler(filled)
+        recipe.model_fields_set.difference_update(filled.keys() - given.keys())
+        return recipe
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -94,7 +94,7 @@ class Scene:
                 terms += self._style_terms(place, scale, of_content, regions)
             for layer, weight in recipe.content_layers.items():
                 goal = of_content[layer]
-                terms.append(self._content_term(layer, weight * smaller**recipe.content_growth, goal))
+                terms.append(self._content_term(layer, weight, goal))
         terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
         return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
 

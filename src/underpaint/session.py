@@ -268,12 +268,12 @@ def _split(options: Options | None, others: Mapping[str, Any]) -> tuple[Options,
     return replace(options or Options(), **own), {name: value for name, value in others.items() if name not in names}
 
 
-def _override(recipe: Recipe | None, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's own fields with the given ones over them; a new preset brings its numbers along."""
+def _override(recipe: Recipe | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe was given, with the given fields over it; a new preset brings its numbers along."""
     own = {} if recipe is None else recipe.model_dump(exclude_unset=True)
-    if "preset" in fields:
-        own.pop("iterations", None)
-    return own | dict(fields)
+    if "preset" in given:
+        own = {name: value for name, value in own.items() if name not in ("iterations", "stop")}
+    return own | dict(given)
 
 
 def stylize(content: Source, style: Source | Sequence[Source], **arguments: Any) -> Run:
