@@ -50,7 +50,12 @@ def test_hash_is_the_same_in_another_process_and_differs_by_field():
 
 @pytest.mark.parametrize(
     ("size", "smallest", "sizes"),
-    [(256, 64, (64, 91, 128, 181, 256)), (512, 64, (64, 91, 128, 181, 256, 362, 512)), (100, 100, (100,)), (100, 200, (100,))],
+    [
+        (256, 64, (64, 91, 128, 181, 256)),
+        (512, 64, (64, 91, 128, 181, 256, 362, 512)),
+        (100, 100, (100,)),
+        (100, 200, (100,)),
+    ],
 )
 def test_sizes_grow_by_the_root_of_two(size, smallest, sizes):
     recipe = make({"size": size, "smallest": smallest, "iterations": (1, 2, 3)})

@@ -27,8 +27,8 @@ Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "lbfgs": {
-        "draft": {"iterations": (4, 6, 8, 12, 16)},
-        "standard": {"iterations": (24, 18, 16)},
+        "draft": {"iterations": (4, 6, 9, 12)},
+        "standard": {"iterations": (22, 20, 22)},
         "fine": {"iterations": (100, 80, 60), "stop": 0.01},
     },
     "adam": {

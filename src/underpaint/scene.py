@@ -145,6 +145,9 @@ class Scene:
         if alpha is not None:
             seen = images.resize(alpha, parts[0].shape)
             parts = [part * seen for part in parts]
+            if not all(part.any() for part in parts):
+                name = self.pictures.styles[place].name
+                raise UnderpaintError(f"style {name}: a region of --style-mask is fully transparent; mask what is seen")
         return [_at_layer(part, size, device) for part in parts]
 
     def _start(self, content: torch.Tensor) -> torch.Tensor:
@@ -203,7 +206,7 @@ def _check(recipe: Recipe, pictures: Pictures) -> None:
         raise UnderpaintError("start: 'file' goes with a picture to start from; give --start FILE")
     for picture in pictures.styles:
         if picture.alpha is not None and float(picture.alpha.mean()) < 0.01:
-            raise UnderpaintError(f"style {picture.name}: is fully transparent; nothing of it can be seen")
+            raise UnderpaintError(f"style {picture.name}: is fully transparent; use a picture of which something is seen")
 
 
 def _extent(picture: Picture) -> str:
