@@ -95,25 +95,36 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def compare(size: int, precision: str, weights: Path, rounds: int) -> dict[str, float]:
-    """Medians over rounds in which floor (both layouts) and iteration take turns; `ratio` is the median round's."""
+    """Medians over rounds in which floor (both layouts) and iteration take turns; `ratio` is the median round's.
+
+    A turn is three calls, of which the last two count. The floor's tensors are freed before the iteration's turn: a
+    gigabyte of them beside a run would slow its allocations, which no run meets.
+    """
     step, extent = iteration(size, precision, weights)
-    dtype = PRECISIONS[precision]
-    layouts = [floor(extent, dtype, layout) for layout in (torch.contiguous_format, torch.channels_last)]
-
-    def bare(layout: list[Convolution]) -> None:
-        for convolution in layout:
-            convolution.run()
-
-    step()
     taken = []
     for _ in range(rounds):
-        floors = [seconds(lambda layout=layout: bare(layout)) for layout in layouts]  # type: ignore[misc]
-        taken.append((min(floors), seconds(step)))
+        floors = [bare(floor(extent, PRECISIONS[precision], c)) for c in (torch.contiguous_format, torch.channels_last)]
+        taken.append((min(floors), turn(step)))
     return {
         "floor": statistics.median(f for f, _ in taken),
         "iteration": statistics.median(i for _, i in taken),
         "ratio": statistics.median(i / f for f, i in taken),
     }
+
+
+def bare(convolutions: list[Convolution]) -> float:
+    """Seconds of all of them."""
+
+    def run() -> None:
+        for convolution in convolutions:
+            convolution.run()
+
+    return turn(run)
+
+
+def turn(action: Callable[[], object]) -> float:
+    """Mean seconds of the last two of three calls."""
+    return statistics.mean([seconds(action) for _ in range(3)][1:])
 
 
 def plain(size: int, weights: Path, rounds: int) -> float:
@@ -138,4 +149,4 @@ def plain(size: int, weights: Path, rounds: int) -> float:
         torch.autograd.grad(loss, image)
 
     once()
-    return statistics.median(seconds(once) for _ in range(rounds))
+    return statistics.median(turn(once) for _ in range(rounds))
