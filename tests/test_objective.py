@@ -8,7 +8,7 @@ from conftest import random_tensors
 from underpaint import images
 from underpaint.errors import UnderpaintError
 from underpaint.networks.vgg import Vgg
-from underpaint.objective import RangeTerm, SmoothnessTerm
+from underpaint.objective import SmoothnessTerm
 from underpaint.recipe import make
 from underpaint.scene import Pictures, Scene
 
@@ -186,19 +186,6 @@ def test_smoothness_of_a_checkerboard():
     leaf = board.clone().requires_grad_()
     literal = sum(leaf.diff(dim=axis).square().mean() for axis in (2, 3))
     assert torch.allclose(gradient, torch.autograd.grad(literal, leaf)[0])
-
-
-def test_range_counts_what_lies_outside():
-    image = torch.tensor([-0.1, 0.0, 0.5, 1.0, 1.3, 0.2], dtype=torch.float64).expand(1, 3, 2, 6)
-    value, gradient = RangeTerm("range", 1.0).value_and_gradient(image)
-    assert value == pytest.approx((0.01 + 0.09) / 6)
-    expected = torch.tensor([-0.2, 0, 0, 0, 0.6, 0], dtype=torch.float64) / image.numel()
-    assert torch.allclose(gradient, expected.expand_as(image))
-
-
-def test_only_lbfgs_has_the_range_term():
-    names = {o: [t.name for t in scene({"optimizer": o}).stage(0).objective.terms] for o in ("lbfgs", "adam")}
-    assert names["lbfgs"] == [*names["adam"], "range"]
 
 
 def test_narrow_pastiche_is_refused():

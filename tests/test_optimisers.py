@@ -89,7 +89,7 @@ def test_finds_the_minimum_of_rosenbrocks_function():
         return rosenbrock(point)
 
     while float(rosenbrock(x)[1].norm()) > 1e-7 and count < 1000:
-        x = x + minimiser.step(x, *rosenbrock(x), evaluate, 0.1)
+        x = minimiser.step(x, *rosenbrock(x), evaluate, 0.1)
     assert torch.allclose(x, torch.ones(6, dtype=torch.float64), atol=1e-6)
     assert count < 200
 
@@ -120,8 +120,27 @@ def test_line_search_backs_away_from_what_is_not_finite():
 
 def test_nothing_moves_where_there_is_no_descent():
     x = torch.zeros(3, dtype=torch.float64)
-    update = LBFGS().step(x, 0.0, torch.zeros(3, dtype=torch.float64), lambda p: (0.0, p), 0.1)
-    assert not update.any()
+    assert LBFGS().step(x, 0.0, torch.zeros(3, dtype=torch.float64), lambda p: (0.0, p), 0.1) is x
+
+
+def test_bounded_minimum_of_a_quadratic():
+    """Within bounds: every iterate inside, and at the end the Karush-Kuhn-Tucker conditions hold."""
+    root = normal(20, 20)
+    curvature, goal = root @ root.T + torch.eye(20), 2 * normal(20, seed=1)
+
+    def evaluate(x):
+        return (0.5 * (x - goal) @ curvature @ (x - goal)).item(), curvature @ (x - goal)
+
+    x, minimiser = torch.full((20,), 0.5, dtype=torch.float64), LBFGS(low=0.0, high=1.0)
+    for _ in range(300):
+        x = minimiser.step(x, *evaluate(x), evaluate, 0.1)
+        assert bool(((x >= 0) & (x <= 1)).all())
+    gradient = evaluate(x)[1]
+    inside = (x > 0) & (x < 1)
+    assert 0 < int(inside.sum()) < 20
+    assert float(gradient[inside].abs().max()) < 1e-5
+    assert bool((gradient[x == 0] >= 0).all())
+    assert bool((gradient[x == 1] <= 0).all())
 
 
 def stage(sizes, weight=1.0):

@@ -82,5 +82,5 @@ def read(path: Path, device: torch.device, recipe_digest: str | None = None) -> 
         state.adam = Adam(tensors["adam.m"], tensors["adam.v"], numbers["adam.t"], (b1, b2))
     if "lbfgs.pairs" in numbers:
         pairs = [(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers["lbfgs.pairs"])]
-        state.lbfgs = LBFGS(InverseHessian(pairs))
+        state.lbfgs = LBFGS(InverseHessian(pairs), 0.0, 1.0)
     return state, float(metadata["seconds"])

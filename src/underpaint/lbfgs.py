@@ -131,9 +131,28 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @dataclass
 class LBFGS:
-    """The minimiser at one size. Nothing is clamped in mid-run: it would break the pairs."""
+    """The minimiser at one size, within bounds.
+
+    Clamping an iterate would break the pairs, and clamping only the last one loses what lies outside (up to a third of the
+    pixels of a dark picture). So pixels that a bound holds take no part in a step, and the line search follows the
+    clamped line (Bertsekas 1982, "Projected Newton methods for optimization problems with simple constraints", eqs. 32-35).
+    For a given state a step is still linear in the gradient up to the clamp: clip(x − t · P H P g), P the free pixels.
+
+    Attributes:
+        hessian: the operator H.
+        low, high: the bounds, infinite for none.
+    """
 
     hessian: InverseHessian = field(default_factory=InverseHessian)
+    low: float = -math.inf
+    high: float = math.inf
+
+    def direction(self, image: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """−P H P g: zero where a bound holds the pixel, and where the way leads out of the bounds."""
+        held = ((image <= self.low) & (gradient > 0)) | ((image >= self.high) & (gradient < 0))
+        direction = self.hessian.apply(gradient.masked_fill(held, 0)).neg_().masked_fill_(held, 0)
+        outward = ((image <= self.low) & (direction < 0)) | ((image >= self.high) & (direction > 0))
+        return direction.masked_fill_(outward, 0)
 
     def step(
         self,
@@ -143,31 +162,39 @@ class LBFGS:
         evaluate: Callable[[torch.Tensor], tuple[float, torch.Tensor]],
         first_move: float,
     ) -> torch.Tensor:
-        """The update for the picture, all zero when no descent was found.
+        """The next picture, within the bounds; the same one when no descent was found.
 
         Args:
-            image: (1, 3, H, W).
+            image: (1, 3, H, W), within the bounds.
             value, gradient: the function's there.
             evaluate: value and gradient at another picture.
             first_move: the largest change of a pixel that the first trial of a new history makes, 0..1.
         """
-        direction = -self.hessian.apply(gradient)
+        direction = self.direction(image, gradient)
         slope = _dot(direction, gradient)
         if slope >= 0:
             self.hessian.pairs.clear()
-            direction, slope = -gradient, -_dot(gradient, gradient)
-        if slope == 0 or not math.isfinite(slope):
-            return torch.zeros_like(image)
+            direction = self.direction(image, gradient)
+            slope = _dot(direction, gradient)
+        if slope >= 0 or not math.isfinite(slope):
+            return image
+
+        def along(length: float) -> torch.Tensor:
+            return (image + length * direction).clamp_(self.low, self.high)
 
         def probe(length: float) -> Trial:
-            there, g = evaluate(image + length * direction)
-            return Trial(length, there, _dot(g, direction), g)
+            point = along(length)
+            there, g = evaluate(point)
+            moving = (point > self.low) & (point < self.high)
+            return Trial(length, there, _dot(g.masked_fill(~moving, 0), direction), g)
 
         first = 1.0 if self.hessian.pairs else first_move / float(direction.abs().max())
         found = wolfe(probe, Trial(0.0, value, slope, gradient), first)
-        update = found.length * direction
-        if found.length:
-            self.hessian.update(update, found.gradient - gradient)
-        else:
+        if not found.length:
             self.hessian.pairs.clear()
-        return update
+            return image
+        point = along(found.length)
+        s = point - image
+        # Pixels that did not move say nothing of the curvature along the step.
+        self.hessian.update(s, (found.gradient - gradient).masked_fill(s == 0, 0))
+        return point

@@ -3,7 +3,6 @@
     total = Σ_style  a_k · w_l/n · D_l(pastiche, style k) / N_l   (style terms)
           + Σ_content  w_l · ‖F_l − F_l(content)‖² / ‖F_l(content)‖²   (content terms)
           + w_smooth · (mean of squared differences of neighbouring pixels)   (smoothness)
-          + w_range · (mean of squares of what lies outside 0..1)             (range, with L-BFGS)
 
 `D_l` is the statistic's distance at layer l (`underpaint.statistics`), n the number of style layers and a_k the share of
 style picture k. The normaliser N_l is the distance between the content and the style at this size,
@@ -109,25 +108,7 @@ class SmoothnessTerm:
         return float(value), g
 
 
-@dataclass(frozen=True)
-class RangeTerm:
-    """Mean square, over all pixels and channels, of what lies outside 0..1.
-
-    L-BFGS is not clamped in mid-run, and a picture that ends far outside loses much of its style when it is clamped
-    (docs/stylize.md gives figures). This term keeps the pixels where a picture can show them.
-    """
-
-    name: str
-    weight: float
-
-    def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """Of (1, 3, H, W); a float and the unweighted gradient."""
-        outside = image - image.clamp(0, 1)
-        return float(outside.square().mean()), outside * (2 / outside.numel())
-
-
-PixelTerm = SmoothnessTerm | RangeTerm
-Term = StyleTerm | ContentTerm | PixelTerm
+Term = StyleTerm | ContentTerm | SmoothnessTerm
 
 
 @dataclass
@@ -150,7 +131,7 @@ class Objective:
     @property
     def layers(self) -> list[str]:
         """Every layer that a term looks at."""
-        return list(dict.fromkeys(t.layer for t in self.terms if not isinstance(t, PixelTerm)))
+        return list(dict.fromkeys(t.layer for t in self.terms if not isinstance(t, SmoothnessTerm)))
 
     @torch.no_grad()
     def evaluate(self, image: torch.Tensor, draw: int = 0, norms: bool = False) -> Evaluation:
@@ -168,7 +149,7 @@ class Objective:
         gradient = torch.zeros_like(image)
         lengths = {t.name: 0.0 for t in self.terms} if norms else {}
         for term in self.terms:
-            if isinstance(term, PixelTerm):
+            if isinstance(term, SmoothnessTerm):
                 found.values[term.name], g = term.value_and_gradient(image)
                 gradient.add_(g, alpha=term.weight)
                 if norms:

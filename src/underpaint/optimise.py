@@ -134,7 +134,7 @@ def _enter(recipe: Recipe, state: State | None, stage: Stage, scale: int) -> Sta
     if recipe.optimizer == "adam" and state.adam is None:
         state.adam = Adam.start(state.image, recipe.betas)
     if recipe.optimizer == "lbfgs" and state.lbfgs is None:
-        state.lbfgs = LBFGS(InverseHessian())
+        state.lbfgs = LBFGS(InverseHessian(), 0.0, 1.0)
     return state
 
 
@@ -197,8 +197,7 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
         del seen[:-1]
         return seen[-1][1].total, seen[-1][1].gradient
 
-    update = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
-    state.image = state.image + update
+    state.image = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
     return next((found for image, found in seen if torch.equal(image, state.image)), None)
 
 

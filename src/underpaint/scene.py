@@ -17,7 +17,6 @@ from underpaint.objective import (
     FLOOR,
     ContentTerm,
     Objective,
-    RangeTerm,
     Region,
     SmoothnessTerm,
     StyleTerm,
@@ -97,8 +96,6 @@ class Scene:
                 goal = of_content[layer]
                 terms.append(self._content_term(layer, weight, goal))
         terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
-        if recipe.optimizer == "lbfgs":  # Adam is clamped at every step
-            terms.append(RangeTerm("range", recipe.range_weight))
         return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
