@@ -27,8 +27,8 @@ Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "lbfgs": {
-        "draft": {"iterations": (3, 4, 6, 8)},
-        "standard": {"iterations": (20,)},
+        "draft": {"iterations": (2, 4, 7, 12, 20)},
+        "standard": {"iterations": (17, 18, 24, 32, 44)},
         "fine": {"iterations": (80,), "stop": 0.01},
     },
     "adam": {
@@ -99,7 +99,7 @@ class Recipe(BaseModel):
         "relu4_1": 1.0,
         "relu5_1": 1.0,
     }
-    content_weight: Weight = 0.1
+    content_weight: Weight = 0.12
     style_weight: Weight = 1.0
     smoothness: Weight = 2.0
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
