@@ -51,7 +51,7 @@ def paint(pair, tiny_weights, tmp_path):
     """The words of a quick run into `name`."""
 
     def words(name="run", *more):
-        fixed = ["--weights", tiny_weights, "--size", 64, "--preset", "draft", "--device", "cpu"]
+        fixed = ["--weights", tiny_weights, "--size", 64, "--iterations", 6, "--device", "cpu"]
         return ["stylize", *pair, "--out", tmp_path / name, *fixed, *more]
 
     return words

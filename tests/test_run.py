@@ -15,10 +15,12 @@ from PIL import Image
 import underpaint
 from underpaint.errors import UnderpaintError
 
+QUICK = {"size": 96, "iterations": (6, 9)}
+
 
 def paint(pair, weights, out, **fields):
     options = underpaint.Options(weights=weights, device="cpu")
-    return underpaint.stylize(*pair, out=out, options=options, **({"size": 96, "preset": "draft"} | fields))
+    return underpaint.stylize(*pair, out=out, options=options, **(QUICK | fields))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
@@ -69,8 +71,6 @@ def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
         "--device",
         "cpu",
         "--quiet",
-        "--preset",
-        "draft",
     ]
     process = subprocess.Popen(command, env=os.environ)
     try:
@@ -92,7 +92,7 @@ def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
 
 def test_stopping_keeps_the_picture_and_goes_on(pair, tiny_weights, tmp_path):
     options = underpaint.Options(weights=tiny_weights, device="cpu")
-    session = underpaint.start(*pair, out=tmp_path / "s", size=96, preset="draft", options=options)
+    session = underpaint.start(*pair, out=tmp_path / "s", options=options, **QUICK)
     for step in session:
         if step.step == 5:
             break
@@ -141,7 +141,8 @@ def test_bad_fields(pair, tiny_weights, tmp_path, fields, word):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(pair, tiny_weights, tmp_path, monkeypatch):
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(optimizer, pair, tiny_weights, tmp_path, monkeypatch):
     from underpaint.objective import Evaluation, Objective
 
     real, calls = Objective.evaluate, []
@@ -152,15 +153,18 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(pair, tiny_weight
         return found if len(calls) < 10 else Evaluation(found.terms, found.gradient * np.nan)
 
     monkeypatch.setattr(Objective, "evaluate", evaluate)
-    with pytest.raises(UnderpaintError, match=r"not finite at step 9 .*last good picture is kept"):
-        paint(pair, tiny_weights, tmp_path / "r")
+    with pytest.raises(UnderpaintError, match=r"not finite at step \d+ .*last good picture is kept"):
+        paint(pair, tiny_weights, tmp_path / "r", optimizer=optimizer)
     run = underpaint.Run.load(tmp_path / "r")
     assert run.facts["status"] == "stopped"
-    assert run.facts["steps"] == 9
+    assert 5 <= run.facts["steps"] < 15
     assert np.isfinite(run.pastiche).all()
     monkeypatch.undo()
-    underpaint.resume(tmp_path / "r", underpaint.Options(device="cpu")).finish()
-    paint(pair, tiny_weights, tmp_path / "t")
+    done = underpaint.resume(tmp_path / "r", underpaint.Options(device="cpu")).finish()
+    assert done.facts["status"] == "finished"
+    if optimizer == "lbfgs":  # its line search tried in vain and forgot its history
+        return
+    paint(pair, tiny_weights, tmp_path / "t", optimizer=optimizer)
     assert (tmp_path / "r/pastiche.png").read_bytes() == (tmp_path / "t/pastiche.png").read_bytes()
 
 
@@ -175,7 +179,7 @@ def film_milliseconds(film):
 
 def test_frames_and_film_survive_a_stop(pair, tiny_weights, tmp_path):
     options = underpaint.Options(weights=tiny_weights, device="cpu", frames=6)
-    session = underpaint.start(*pair, out=tmp_path / "s", size=96, preset="draft", options=options)
+    session = underpaint.start(*pair, out=tmp_path / "s", options=options, **QUICK)
     steps = iter(session)
     for _ in range(8):
         next(steps)
@@ -192,7 +196,7 @@ def test_frames_and_film_survive_a_stop(pair, tiny_weights, tmp_path):
 
 
 def test_options_are_keywords_too(pair, tiny_weights):
-    run = underpaint.stylize(*pair, size=64, preset="draft", weights=str(tiny_weights), device="cpu")
+    run = underpaint.stylize(*pair, size=64, iterations=(6, 9), weights=str(tiny_weights), device="cpu")
     assert run.folder is None
     assert run.pastiche.shape == (48, 64, 3)
     with pytest.raises(UnderpaintError, match="device"):
@@ -202,12 +206,12 @@ def test_options_are_keywords_too(pair, tiny_weights):
 def test_arrays_are_kept_with_the_run_and_come_back(pair, tiny_weights, tmp_path):
     content, style = (np.asarray(Image.open(path)) for path in pair)
     session = underpaint.start(
-        content, style, out=tmp_path / "s", size=64, preset="draft", weights=tiny_weights, device="cpu"
+        content, style, out=tmp_path / "s", size=64, iterations=(6, 9), weights=tiny_weights, device="cpu"
     )
     next(iter(session))
     again = underpaint.resume(tmp_path / "s").finish()
     assert again.pastiche.shape == (48, 64, 3)
-    from_files = underpaint.stylize(*pair, size=64, preset="draft", weights=tiny_weights, device="cpu")
+    from_files = underpaint.stylize(*pair, size=64, iterations=(6, 9), weights=tiny_weights, device="cpu")
     assert np.array_equal(again.pastiche, from_files.pastiche)
 
 

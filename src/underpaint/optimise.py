@@ -195,7 +195,9 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
     def evaluate(image: torch.Tensor) -> tuple[float, torch.Tensor]:
         seen.append((image, objective.evaluate(image, draw(recipe.seed, state.scale, 0))))
         del seen[:-1]
-        return seen[-1][1].total, seen[-1][1].gradient
+        total, gradient = seen[-1][1].total, seen[-1][1].gradient
+        # The line search backs away from what is not finite, whether in the value or in the slope.
+        return total if bool(torch.isfinite(gradient).all()) else math.inf, gradient
 
     state.image = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
     return next((found for image, found in seen if torch.equal(image, state.image)), None)
