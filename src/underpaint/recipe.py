@@ -27,7 +27,7 @@ Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "lbfgs": {
-        "draft": {"iterations": (2, 4, 7, 12, 20)},
+        "draft": {"iterations": (3, 3, 3, 4, 8)},
         "standard": {"iterations": (17, 18, 24, 32, 44)},
         "fine": {"iterations": (80,), "stop": 0.01},
     },
