@@ -133,9 +133,9 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 class LBFGS:
     """The minimiser at one size, within bounds.
 
-    Clamping an iterate would break the pairs, and clamping only the last one loses what lies outside (up to a third of the
-    pixels of a dark picture). So pixels that a bound holds take no part in a step, and the line search follows the
-    clamped line (Bertsekas 1982, "Projected Newton methods for optimization problems with simple constraints", eqs. 32-35).
+    Clamping an iterate would break the pairs, and clamping only the last one loses what lies outside (in a dark picture, many
+    pixels). So pixels that a bound holds take no part in a step, and the line search follows the clamped line
+    (Bertsekas 1982, "Projected Newton methods for optimization problems with simple constraints").
     For a given state a step is still linear in the gradient up to the clamp: clip(x − t · P H P g), P the free pixels.
 
     Attributes:
