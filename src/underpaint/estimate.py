@@ -28,7 +28,7 @@ BYTES_PER_PIXEL = {"float32": 2300, "bf16": 1200}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds and bytes; both are rough (`benchmarks/stylize.py memory` prints them beside what was measured)."""
+    """Seconds and bytes, both rough: what a user wants to know before starting. `benchmarks/stylize.py memory` measures."""
 
     seconds: float
     bytes: int
