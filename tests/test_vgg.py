@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from conftest import random_tensors
 from underpaint.errors import UnderpaintError
-from underpaint.networks import vgg
+from underpaint.networks import chain, vgg
 from underpaint.networks.vgg import Vgg
 
 
 def literal(tensors, image, layers, pooling):
     """VGG-19 as it is usually written: autograd, BGR 0..255, the mean subtracted, replicated first border."""
-    x = image.flip(1) * 255 - torch.tensor(vgg.MEAN_RGB[::-1], dtype=image.dtype).view(1, 3, 1, 1)
+    x = image.flip(1) * 255 - torch.tensor(chain.MEAN_RGB[::-1], dtype=image.dtype).view(1, 3, 1, 1)
     found = {}
     for layer in vgg.layer_names("vgg19"):
         if layer.endswith("_1") and layer != "relu1_1":

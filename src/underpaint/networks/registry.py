@@ -10,6 +10,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks import vgg, weights
+from underpaint.networks.chain import Pooling
 from underpaint.networks.network import Network
 
 FILES = {"vgg19": weights.VGG19, "vgg16": weights.VGG16}
@@ -56,7 +57,7 @@ def open_network(
     name: str,
     layers: Sequence[str],
     *,
-    pooling: vgg.Pooling = "max",
+    pooling: Pooling = "max",
     device: torch.device | str = "cpu",
     precision: torch.dtype = torch.float32,
     given: Path | None = None,

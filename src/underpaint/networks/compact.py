@@ -1,0 +1,50 @@
+"""The compact network: VGG-19 up to relu5_1 with its convolutions factored, small enough to come with the package.
+
+A 3×3 convolution to a few channels, without a ReLU, and a 1×1 convolution back, then VGG's ReLU (Zhang et al. 2015,
+"Accelerating Very Deep Convolutional Networks for Classification and Detection", section 3.1). `training/` makes its
+weights. The feature maps approximate VGG-19's own, channel by channel; layers that no default term looks at keep some of
+their channels only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from underpaint.networks.chain import Chain, Convolution, Link, Pooling
+from underpaint.networks.vgg import keras_name, layer_names, pool_before
+
+LAYERS = layer_names("vgg19")[:13]
+"""`relu1_1` … `relu5_1`."""
+
+
+class Compact(Chain):
+    """The compact network up to the deepest layer that a run needs, frozen.
+
+    Args:
+        tensors: `block1_conv1.weight` (O, 3, 3, 3) and `.bias` (O,); for each other convolution `.reduce.weight`
+            (r, I, 3, 3), `.expand.weight` (O, r, 1, 1) and `.bias` (O,). Of any floating type; they want RGB,
+            0..1 minus the mean.
+        deepest: the last layer that will be asked for.
+        pooling, device, precision: see `Chain`.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        deepest: str = LAYERS[-1],
+        pooling: Pooling = "max",
+        device: torch.device | str = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        links: list[Link] = []
+        for layer in LAYERS[: LAYERS.index(deepest) + 1]:
+            links += pool_before(layer)
+            name = keras_name(layer)
+            if not links:
+                links.append(Convolution(layer, tensors[f"{name}.weight"], tensors[f"{name}.bias"], pad=0))
+                continue
+            links.append(Convolution(None, tensors[f"{name}.reduce.weight"], None, pad=1))
+            links.append(Convolution(layer, tensors[f"{name}.expand.weight"], tensors[f"{name}.bias"], pad=0))
+        super().__init__("compact", links, pooling, device, precision)
