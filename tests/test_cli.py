@@ -51,7 +51,7 @@ def paint(pair, tiny_weights, tmp_path):
     """The words of a quick run into `name`."""
 
     def words(name="run", *more):
-        fixed = ["--weights", tiny_weights, "--size", 64, "--iterations", 6, "--device", "cpu"]
+        fixed = ["--network", "vgg19", "--weights", tiny_weights, "--size", 64, "--iterations", 6, "--device", "cpu"]
         return ["stylize", *pair, "--out", tmp_path / name, *fixed, *more]
 
     return words
@@ -145,7 +145,17 @@ def bad_files(folder):
 def test_bad_pictures(refused, pair, tiny_weights, tmp_path, place):
     for name, word in bad_files(tmp_path).items():
         pictures = [tmp_path / name, pair[1]] if place == "content" else [pair[0], tmp_path / name]
-        refused("stylize", *pictures, "--out", tmp_path / "run", "--weights", tiny_weights, says=(place, name, word))
+        refused(
+            "stylize",
+            *pictures,
+            "--out",
+            tmp_path / "run",
+            "--network",
+            "vgg19",
+            "--weights",
+            tiny_weights,
+            says=(place, name, word),
+        )
         assert not (tmp_path / "run").exists()
 
 
@@ -239,7 +249,18 @@ def test_ctrl_c_keeps_the_picture_and_says_how_to_go_on(pair, tiny_weights, tmp_
     import time
 
     command = [sys.executable, "-m", "underpaint", "stylize", *map(str, pair), "--out", str(tmp_path / "run")]
-    command += ["--weights", str(tiny_weights), "--size", "64", "--iterations", "100000", "--device", "cpu"]
+    command += [
+        "--network",
+        "vgg19",
+        "--weights",
+        str(tiny_weights),
+        "--size",
+        "64",
+        "--iterations",
+        "100000",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run/history.csv").exists() or (tmp_path / "run/history.csv").stat().st_size < 5000:

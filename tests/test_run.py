@@ -15,7 +15,7 @@ from PIL import Image
 import underpaint
 from underpaint.errors import UnderpaintError
 
-QUICK = {"size": 96, "iterations": (6, 9)}
+QUICK = {"network": "vgg19", "size": 96, "iterations": (6, 9)}
 
 
 def paint(pair, weights, out, **fields):
@@ -62,6 +62,8 @@ def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
     whole = paint(pair, tiny_weights, tmp_path / "whole", **fields)
     command = [sys.executable, "-m", "underpaint", "stylize", *map(str, pair), "--out", str(tmp_path / "killed")]
     command += [
+        "--network",
+        "vgg19",
         "--weights",
         str(tiny_weights),
         "--iterations",
@@ -196,22 +198,22 @@ def test_frames_and_film_survive_a_stop(pair, tiny_weights, tmp_path):
 
 
 def test_options_are_keywords_too(pair, tiny_weights):
-    run = underpaint.stylize(*pair, size=64, iterations=(6, 9), weights=str(tiny_weights), device="cpu")
+    run = underpaint.stylize(*pair, network="vgg19", size=64, iterations=(6, 9), weights=str(tiny_weights), device="cpu")
     assert run.folder is None
     assert run.pastiche.shape == (48, 64, 3)
     with pytest.raises(UnderpaintError, match="device"):
-        underpaint.stylize(*pair, size=64, weights=tiny_weights, device="tpu")
+        underpaint.stylize(*pair, network="vgg19", size=64, weights=tiny_weights, device="tpu")
 
 
 def test_arrays_are_kept_with_the_run_and_come_back(pair, tiny_weights, tmp_path):
     content, style = (np.asarray(Image.open(path)) for path in pair)
     session = underpaint.start(
-        content, style, out=tmp_path / "s", size=64, iterations=(6, 9), weights=tiny_weights, device="cpu"
+        content, style, out=tmp_path / "s", network="vgg19", size=64, iterations=(6, 9), weights=tiny_weights, device="cpu"
     )
     next(iter(session))
     again = underpaint.resume(tmp_path / "s").finish()
     assert again.pastiche.shape == (48, 64, 3)
-    from_files = underpaint.stylize(*pair, size=64, iterations=(6, 9), weights=tiny_weights, device="cpu")
+    from_files = underpaint.stylize(*pair, network="vgg19", size=64, iterations=(6, 9), weights=tiny_weights, device="cpu")
     assert np.array_equal(again.pastiche, from_files.pastiche)
 
 
@@ -220,7 +222,7 @@ def test_other_weights_are_not_resumed_with(pair, tiny_weights, tmp_path):
 
     from conftest import random_tensors
 
-    session = underpaint.start(*pair, out=tmp_path / "s", size=64, weights=tiny_weights, device="cpu")
+    session = underpaint.start(*pair, out=tmp_path / "s", network="vgg19", size=64, weights=tiny_weights, device="cpu")
     next(iter(session))
     save_file(random_tensors(seed=1), tmp_path / "other.safetensors")
     with pytest.raises(UnderpaintError, match="not the weights"):
@@ -228,7 +230,7 @@ def test_other_weights_are_not_resumed_with(pair, tiny_weights, tmp_path):
 
 
 def test_changed_picture_is_not_resumed_with(pair, tiny_weights, tmp_path):
-    session = underpaint.start(*pair, out=tmp_path / "s", size=64, weights=tiny_weights, device="cpu")
+    session = underpaint.start(*pair, out=tmp_path / "s", network="vgg19", size=64, weights=tiny_weights, device="cpu")
     next(iter(session))
     (tmp_path / "s/inputs/style1.png").write_bytes(pair[0].read_bytes())
     with pytest.raises(UnderpaintError, match="not the picture"):

@@ -50,7 +50,8 @@ def stylize(
     content: Annotated[Path | None, typer.Argument(help="The photograph.", show_default=False)] = None,
     style: Annotated[list[Path] | None, typer.Argument(help="One or more paintings.", show_default=False)] = None,
     out: Out = None,
-    network: Annotated[str | None, typer.Option(help="vgg19 or vgg16.")] = None,
+    network: Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")] = None,
+    polish: Annotated[int | None, typer.Option(help="Steps with VGG-19 after the compact network's last.")] = None,
     size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [512].")] = None,
     preset: Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")] = None,
     iterations: Annotated[
@@ -92,6 +93,7 @@ def stylize(
 
     fields = _given(
         network=network,
+        polish=polish,
         size=size,
         preset=None if preset is None else preset.value,
         iterations=_numbers("--iterations", iterations, int),
@@ -299,7 +301,7 @@ def _announce(session: Any) -> None:
     for note in session.notes:
         console.print(f"Note: {note}", highlight=False)
     height, width = session.scene.size(-1)
-    guess = estimate(session.recipe, session.scene.network, (height, width))
+    guess = estimate(session.scene)
     console.print(
         f"{session.recipe.network} on {session.device}: {width}×{height} px, {session.steps} steps, "
         f"about {guess.seconds:.0f} s and {guess.bytes / 2**30:.1f} GiB",

@@ -44,7 +44,8 @@ class Recipe(BaseModel):
     """One way to paint. Frozen; every field has a default; unknown fields are refused.
 
     Attributes:
-        network: "vgg19" or "vgg16".
+        network: "compact" (comes with the package), "vgg19" or "vgg16".
+        polish: this many steps more at `size` with VGG-19, from where the compact network ended.
         pooling: "max" as trained, or "average" (smoother).
         size: longest side of the pastiche, pixels.
         smallest: sizes grow from at least this longest side by √2 up to `size`.
@@ -76,7 +77,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    network: Literal["vgg19", "vgg16"] = "vgg19"
+    network: Literal["compact", "vgg19", "vgg16"] = "compact"
+    polish: int = Field(0, ge=0, le=100_000)
     pooling: Literal["max", "average"] = "max"
     size: int = Field(512, ge=32, le=8192)
     smallest: int = Field(64, ge=32, le=8192)
@@ -139,20 +141,26 @@ class Recipe(BaseModel):
     def _together(self) -> Self:
         if self.style_weights and not sum(self.style_weights):
             raise ValueError("style_weights: at least one must be above 0")
+        if self.polish and self.network != "compact":
+            raise ValueError(f"polish: finishes a run of the compact network with VGG-19; {self.network} needs none")
         return self
 
     def sizes(self) -> tuple[int, ...]:
-        """Longest sides, smallest first: `size` divided by powers of √2, none under `smallest`."""
+        """Longest sides, smallest first: `size` divided by powers of √2, none under `smallest`; `size` again to polish."""
         sizes = [self.size]
         while round(self.size / 2 ** (len(sizes) / 2)) >= self.smallest:
             sizes.append(round(self.size / 2 ** (len(sizes) / 2)))
-        return tuple(reversed(sizes))
+        return (*reversed(sizes), *[self.size] * bool(self.polish))
 
     def schedule(self) -> tuple[int, ...]:
         """Steps at each of `sizes()`, smallest size first."""
-        count = len(self.sizes())
+        count = len(self.sizes()) - bool(self.polish)
         steps = [self.iterations[min(i, len(self.iterations) - 1)] for i in range(count)]
-        return tuple(reversed(steps))
+        return (*reversed(steps), *[self.polish] * bool(self.polish))
+
+    def polishes(self, scale: int) -> bool:
+        """Whether a place in `sizes()` is the polish."""
+        return bool(self.polish) and scale % len(self.sizes()) == len(self.sizes()) - 1
 
     def digest(self) -> str:
         """A stable hash of every field, 64 hexadecimal digits: equal for equal recipes on every machine."""

@@ -31,7 +31,7 @@ from underpaint.optimise import Step
 from underpaint.recipe import Recipe, make
 from underpaint.scene import Pictures, finish
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")
 TOTAL = "total"
 

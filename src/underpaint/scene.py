@@ -47,6 +47,10 @@ class Pictures:
 class Scene:
     """Pictures and recipe, ready to be painted.
 
+    Args:
+        network: the recipe's.
+        polish: VGG-19, where the recipe ends with it.
+
     Attributes:
         notes: what a user should know (a style that is smaller than its scale asks for, ...), one line each.
 
@@ -54,8 +58,8 @@ class Scene:
         UnderpaintError: pictures, masks and recipe do not fit together.
     """
 
-    def __init__(self, recipe: Recipe, pictures: Pictures, network: Network) -> None:
-        self.recipe, self.pictures, self.network = recipe, pictures, network
+    def __init__(self, recipe: Recipe, pictures: Pictures, network: Network, polish: Network | None = None) -> None:
+        self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
         _check(recipe, pictures)
         self._content = _opaque(pictures.content)
@@ -80,15 +84,22 @@ class Scene:
         """Height and width of the pastiche at a scale."""
         return images.size_for(self.pictures.content.rgb.shape[:2], self.recipe.sizes()[scale])
 
+    def network_at(self, scale: int) -> Network:
+        """The network that paints at a scale."""
+        if not self.recipe.polishes(scale):
+            return self.network
+        assert self.polish is not None
+        return self.polish
+
     def stage(self, scale: int) -> Stage:
         """The objective and the start at a scale; runs the network once on every picture."""
-        recipe, size = self.recipe, self.size(scale)
+        recipe, size, network = self.recipe, self.size(scale), self.network_at(scale)
         smaller = recipe.sizes()[scale] / recipe.size
         content = self._tensor(self._content, size)
         terms: list[Term] = []
         wanted = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
         with torch.no_grad():
-            of_content = self.network.features(content, wanted)
+            of_content = network.features(content, wanted)
             regions = {layer: self._regions(layer, of_content[layer]) for layer in recipe.style_layers}
             for place in range(len(self._styles)):
                 terms += self._style_terms(place, scale, of_content, regions)
@@ -96,7 +107,7 @@ class Scene:
                 goal = of_content[layer]
                 terms.append(self._content_term(layer, weight, goal))
         terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
-        return Stage(Objective(self.network, tuple(terms), regions), self._start(content))
+        return Stage(Objective(network, tuple(terms), regions), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
         recipe = self.recipe
@@ -111,7 +122,7 @@ class Scene:
         extent = max(style.shape[:2])
         longest = min(extent, round(recipe.sizes()[scale] * recipe.style_scale))
         size = images.size_for(style.shape[:2], longest)
-        features = self.network.features(self._tensor(style, size), list(recipe.style_layers))
+        features = self.network_at(scale).features(self._tensor(style, size), list(recipe.style_layers))
         shares = recipe.style_weights or (1.0,) * len(self._styles)
         share = shares[place] / sum(shares)
         prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"

@@ -41,6 +41,9 @@ CHECKPOINT_SHARE = 0.05
 """... or more where writing a checkpoint takes longer than this share of the time between two."""
 
 
+COMPACT_NOTE = "VGG-19 paints a little nearer to the style: add --network vgg19 (an 80 MB download, three times as long)"
+
+
 @dataclass(frozen=True)
 class Options:
     """What does not change the picture.
@@ -86,20 +89,28 @@ class Session:
         layers = [*recipe.content_layers, *recipe.style_layers]
         self.recipe, self.folder, self.options = recipe, folder, options
         self.device = device.choose(options.device)
-        opened = registry.open_network(
-            recipe.network,
-            layers,
-            pooling=recipe.pooling,
-            device=self.device,
-            precision=device.precision(recipe.precision, self.device),
-            given=options.weights,
-            announce=options.announce,
-            progress=options.progress,
-        )
-        self.scene = Scene(recipe, pictures, opened.network)
+        names = [recipe.network, *["vgg19"] * bool(recipe.polish)]
+        if options.weights is not None and not set(names) & set(registry.FILES):
+            raise UnderpaintError("--weights: the compact network has its own; leave this out, or add --network vgg19")
+        opened = [self._open(name, layers) for name in names]
+        self.scene = Scene(recipe, pictures, *(each.network for each in opened))
         self._opened, self._state, self._seconds = opened, state, seconds
         self._history: list[Row] = list(known)
         self.facts: dict[str, Any] = {}
+        if recipe.network == "compact" and not recipe.polish:
+            self.notes.append(COMPACT_NOTE)
+
+    def _open(self, name: str, layers: Sequence[str]) -> registry.Opened:
+        return registry.open_network(
+            name,
+            layers,
+            pooling=self.recipe.pooling,
+            device=self.device,
+            precision=device.precision(self.recipe.precision, self.device),
+            given=self.options.weights,
+            announce=self.options.announce,
+            progress=self.options.progress,
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -156,12 +167,15 @@ class Session:
             "recipe": self.recipe.model_dump(mode="json"),
             "recipe_sha256": self.recipe.digest(),
             "inputs": known.get("inputs") or keep_inputs(folder, self.scene.pictures),
-            "network": {
-                "name": self.recipe.network,
-                "weights": self._opened.path.name,
-                "path": str(self._opened.path.resolve()),
-                "sha256": self._opened.sha256,
-            },
+            "networks": [
+                {
+                    "name": each.network.name,
+                    "weights": each.path.name,
+                    "path": str(each.path.resolve()),
+                    "sha256": each.sha256,
+                }
+                for each in self._opened
+            ],
             "frames": self.options.frames,
             "deterministic": self.options.deterministic,
             "notes": self.notes,
@@ -312,22 +326,21 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
 
 def _as_before(options: Options, facts: Mapping[str, Any]) -> Options:
     """A run's own frames and determinism, and its device and weights where nothing else is asked for and they are here."""
-    before, weights = facts["environment"]["device"], Path(facts["network"]["path"])
+    before, weights = facts["environment"]["device"], Path(facts["networks"][-1]["path"])
     own: dict[str, Any] = {"frames": facts["frames"], "deterministic": facts["deterministic"]}
     if options.device == "auto" and before in device.present():
         own["device"] = before
-    if options.weights is None and weights.is_file():
+    if options.weights is None and facts["networks"][-1]["name"] in registry.FILES and weights.is_file():
         own["weights"] = weights
     return replace(options, **own)
 
 
 def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:
-    opened = session._opened
-    if opened.sha256 != facts["network"]["sha256"]:
-        raise UnderpaintError(
-            f"{opened.path}: not the weights that {folder} was made with ({facts['network']['weights']}); "
-            "name those with --weights"
-        )
+    for opened, before in zip(session._opened, facts["networks"], strict=True):
+        if opened.sha256 == before["sha256"]:
+            continue
+        instead = "name those with --weights" if before["name"] in registry.FILES else "install the version that made it"
+        raise UnderpaintError(f"{opened.path}: not the weights that {folder} was made with ({before['weights']}); {instead}")
     changed = device.differences(facts["environment"], device.describe(session.device))
     if changed:
         session.notes.append(f"the picture may differ in its last digits: {'; '.join(changed)}")

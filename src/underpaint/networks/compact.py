@@ -8,15 +8,38 @@ their channels only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
+from underpaint.errors import UnderpaintError
 from underpaint.networks.chain import Chain, Convolution, Link, Pooling
 from underpaint.networks.vgg import keras_name, layer_names, pool_before
 
 LAYERS = layer_names("vgg19")[:13]
 """`relu1_1` … `relu5_1`."""
+
+
+def path() -> Path:
+    """The weights file that comes with the package."""
+    return Path(__file__).with_name("compact.safetensors")
+
+
+def load(file: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The named layers' tensors, in the file's half precision.
+
+    Raises:
+        UnderpaintError: the file is missing or damaged: the installation is.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    stems = tuple(f"{keras_name(layer)}." for layer in layers)
+    try:
+        with safe_open(file, "pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(stems)}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UnderpaintError(f"{file}: damaged ({error}); install underpaint again") from None
 
 
 class Compact(Chain):

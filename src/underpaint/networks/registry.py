@@ -9,11 +9,15 @@ from pathlib import Path
 import torch
 
 from underpaint.errors import UnderpaintError
-from underpaint.networks import vgg, weights
+from underpaint.networks import compact, vgg, weights
 from underpaint.networks.chain import Pooling
 from underpaint.networks.network import Network
 
 FILES = {"vgg19": weights.VGG19, "vgg16": weights.VGG16}
+"""Networks whose weights are found on disk or fetched."""
+
+NAMES = ("compact", *FILES)
+"""All networks. `compact` comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -27,30 +31,36 @@ class Opened:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `underpaint networks`: `at_hand` is where the weights are, None if they would be downloaded."""
+    """A line of `underpaint networks`: `at_hand` is where the weights are, None if they would be downloaded from `url`."""
 
     name: str
     layers: tuple[str, ...]
     at_hand: Path | None
-    url: str
+    url: str | None
 
 
 def entries(given: Path | None = None) -> list[Entry]:
     """All networks. Looks at this machine's disk only."""
     found = {name: weights.find(file, given) for name, file in FILES.items()}
-    return [
+    own = Entry("compact", compact.LAYERS, compact.path(), None)
+    return [own] + [
         Entry(name, vgg.layer_names(name), None if place is None else place.path, FILES[name].url)
         for name, place in found.items()
     ]
 
 
+def layers_of(name: str) -> tuple[str, ...]:
+    """All layers of a network, shallow to deep."""
+    return compact.LAYERS if name == "compact" else vgg.layer_names(name)
+
+
 def check_layers(name: str, layers: Sequence[str]) -> None:
     """Raises an `UnderpaintError` that names the first layer that the network does not have."""
-    if name not in FILES:
-        raise UnderpaintError(f"network: {name!r} is not known; choose {' or '.join(FILES)}")
+    if name not in NAMES:
+        raise UnderpaintError(f"network: {name!r} is not known; choose {' or '.join(NAMES)}")
     for layer in layers:
-        if layer not in vgg.layer_names(name):
-            raise UnderpaintError(f"layer: {name} has no {layer!r}; it has {', '.join(vgg.layer_names(name))}")
+        if layer not in layers_of(name):
+            raise UnderpaintError(f"layer: {name} has no {layer!r}; it has {', '.join(layers_of(name))}")
 
 
 def open_network(
@@ -67,19 +77,23 @@ def open_network(
     """The network up to the deepest of `layers`, its weights found or fetched.
 
     Args:
-        name: "vgg19" or "vgg16".
+        name: one of `NAMES`.
         layers: all that will be asked for.
-        given: a weights file or folder that the user names.
+        given: a weights file or folder that the user names; `compact` has its own.
         announce, progress: told about a download, in words and in bytes.
 
     Raises:
         UnderpaintError: unknown network or layer; no weights to be had, or not the right ones.
     """
     check_layers(name, layers)
-    names = vgg.layer_names(name)
+    names = layers_of(name)
     deepest = max(layers, key=names.index)
+    wanted = names[: names.index(deepest) + 1]
+    if name == "compact":
+        own = compact.path()
+        network: Network = compact.Compact(compact.load(own, wanted), deepest, pooling, device, precision)
+        return Opened(network, own, weights.sha256(own))
     place = weights.locate(FILES[name], given, announce=announce, progress=progress)
-    wanted = [vgg.keras_name(layer) for layer in names[: names.index(deepest) + 1]]
-    tensors = weights.load(place.path, wanted)
+    tensors = weights.load(place.path, [vgg.keras_name(layer) for layer in wanted])
     network = vgg.Vgg(name, tensors, deepest, pooling, device, precision)
     return Opened(network, place.path, weights.sha256(place.path))

@@ -1,0 +1,155 @@
+"""Fine-tuning: all numbers of the student at once, so that its features, Gram matrices and style gradients are VGG-19's.
+
+The loss of a batch of half-painted pictures, each with its content and its style:
+
+    Σ_layers ‖F − F_T‖² / ‖F_T − mean‖²        every feature map, those that no term looks at too (kept channels)
+  + Σ_taps   ‖G − G_T‖² / ‖G_T − G_style‖²     Gram matrices, in units of the way that is left to the style
+  + w (2 − cos(g, g_T) − cos(½g, ½g_T))        the style gradients by the pixels, at full and at half resolution
+
+The last is a Sobolev term (Czarnecki et al. 2017, arXiv:1706.04859) for exactly that derivative that painting follows; it
+needs the way back of the way back, for which the student is run under autograd. Crops of photographs and paintings take
+part in the first sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from training.states import STYLE_LAYERS
+from training.student import Student
+from underpaint.networks.compact import LAYERS
+from underpaint.networks.network import Network
+from underpaint.objective import FLOOR
+from underpaint.statistics import matrix
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the three parts of the loss; 0 leaves a part out, and its work."""
+
+    features: float = 3.0
+    gram: float = 0.1
+    gradient: float = 1.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures (N, 3, h, w); the first `len(gradients)` are states, with their styles' and contents' pictures.
+
+    Attributes:
+        gradients: VGG-19's style gradients by the states, (M, 3, h, w).
+        contents, styles: (M, 3, h, w) each.
+    """
+
+    pictures: torch.Tensor
+    contents: torch.Tensor
+    styles: torch.Tensor
+    gradients: torch.Tensor
+
+
+def losses(student: Student, teacher: Network, batch: Batch, weights: Weights) -> dict[str, torch.Tensor]:
+    """The parts of the loss by name, unweighted, each a mean over pictures and layers."""
+    count = len(batch.gradients)
+    with torch.no_grad():
+        goals = teacher.features(batch.pictures, LAYERS)
+        goals = {layer: goal.float() for layer, goal in goals.items()}
+    pictures = batch.pictures.clone().requires_grad_(bool(weights.gradient))
+    own = student.features(pictures)
+    parts = {"features": _features(own, goals, student.channels)}
+    if weights.gram or weights.gradient:
+        with torch.no_grad():
+            styles, contents = (student.features(p) for p in (batch.styles, batch.contents))
+            targets = {layer: _grams(styles[layer]) for layer in STYLE_LAYERS}
+            begun = {
+                layer: torch.maximum(_squares(_grams(contents[layer]) - targets[layer]), FLOOR * _squares(targets[layer]))
+                for layer in STYLE_LAYERS
+            }
+            wanted = {layer: _grams(goals[layer]) for layer in STYLE_LAYERS}
+        grams = {layer: _grams(own[layer]) for layer in STYLE_LAYERS}
+        parts["gram"] = _gram_error(grams, wanted, targets, count)
+        if weights.gradient:
+            distances = [
+                (_squares(grams[layer][:count] - targets[layer]) / begun[layer].clamp_min(1e-12)).sum()
+                for layer in STYLE_LAYERS
+            ]
+            total = torch.stack(distances).sum()
+            (g,) = torch.autograd.grad(total, pictures, create_graph=True)
+            parts["gradient"] = _apart(g[:count], batch.gradients)
+    return parts
+
+
+def _features(
+    own: Mapping[str, torch.Tensor], goals: Mapping[str, torch.Tensor], channels: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    errors = []
+    for layer in LAYERS:
+        goal = goals[layer]
+        if len(channels[layer]) < goal.shape[1]:
+            goal = goal[:, channels[layer]]
+        energy = (goal - goal.mean((2, 3), keepdim=True)).square().sum((1, 2, 3)).clamp_min(1e-12)
+        errors.append(((own[layer] - goal).square().sum((1, 2, 3)) / energy).clamp_max(4.0).mean())
+    return torch.stack(errors).mean()
+
+
+def _gram_error(
+    grams: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], count: int
+) -> torch.Tensor:
+    errors = []
+    for layer in STYLE_LAYERS:
+        left = _squares(wanted[layer][:count] - targets[layer])
+        # Near the end of a run nothing is left: the error is then measured by a hundredth of the style itself.
+        left = torch.maximum(left, FLOOR * _squares(targets[layer])).clamp_min(1e-12)
+        errors.append((_squares(grams[layer][:count] - wanted[layer][:count]) / left).mean())
+    return torch.stack(errors).mean()
+
+
+def _grams(features: torch.Tensor) -> torch.Tensor:
+    """(N, C, C), divided by the number of positions."""
+    flat = torch.stack([matrix(f[None]) for f in features])
+    return flat.transpose(1, 2) @ flat / flat.shape[1]
+
+
+def _squares(x: torch.Tensor) -> torch.Tensor:
+    return x.square().sum((1, 2))
+
+
+def _apart(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """2 − cos − cos at half resolution, mean over pictures."""
+    full = F.cosine_similarity(ours.flatten(1), theirs.flatten(1), dim=1)
+    small, goal = (F.avg_pool2d(g, 2).flatten(1) for g in (ours, theirs))
+    half = F.cosine_similarity(small, goal, dim=1)
+    return (2 - full - half).mean()
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) on the student's tensors, with a running average of them (decay 0.998).
+
+    Each tensor's step is scaled by its own root mean square, since the layers' weights span orders of magnitude.
+
+    torch.optim would do, but for that scale and a state that is plain tensors, which safetensors keeps.
+    """
+
+    def __init__(self, student: Student, state: Mapping[str, torch.Tensor] | None = None) -> None:
+        zeros = {f"{kind}.{n}": torch.zeros_like(t) for n, t in student.tensors.items() for kind in ("first", "second")}
+        average = {f"average.{n}": t.clone() for n, t in student.tensors.items()}
+        self.state = {k: v.clone() for k, v in state.items()} if state else zeros | average
+
+    @torch.no_grad()
+    def step(self, student: Student, gradients: Sequence[torch.Tensor], rate: float, number: int) -> None:
+        """`rate` is relative to each tensor's root mean square; `number` counts from 1."""
+        for (name, tensor), g in zip(student.tensors.items(), gradients, strict=True):
+            first, second, average = (self.state[f"{kind}.{name}"] for kind in ("first", "second", "average"))
+            first.lerp_(g, 0.1)
+            second.mul_(0.98).addcmul_(g, g, value=0.02)
+            scale = float(tensor.square().mean().sqrt())
+            update = (first / (1 - 0.9**number)) / ((second / (1 - 0.98**number)).sqrt() + 1e-12)
+            tensor.sub_(update, alpha=rate * scale)
+            average.lerp_(tensor, 1 - min(0.998, number / (number + 10)))
+
+    def average(self) -> dict[str, torch.Tensor]:
+        """The averaged tensors."""
+        return {name.removeprefix("average."): t for name, t in self.state.items() if name.startswith("average.")}

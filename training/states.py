@@ -1,0 +1,63 @@
+"""Half-painted pictures: where a style gradient has to be right, and photographs and paintings never go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from underpaint import images
+from underpaint.networks.network import Network
+from underpaint.objective import Objective, StyleTerm
+from underpaint.optimise import Stage, optimise
+from underpaint.recipe import make
+from underpaint.scene import Pictures, Scene
+
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A state of a run: the picture (3, h, w), with the content (3, h, w) and the style (3, h', w') that it is between."""
+
+    image: torch.Tensor
+    content: torch.Tensor
+    style: torch.Tensor
+
+
+def paint(
+    network: Network, content: torch.Tensor, style: torch.Tensor, iterations: int, keep: int, seed: int
+) -> Iterator[Moment]:
+    """`keep` states of a run at the last size, spread evenly on a logarithmic scale from its start to its end."""
+    side = max(content.shape[1:])
+    recipe = make({"size": side, "smallest": min(64, side), "iterations": [iterations], "seed": seed})
+    pictures = Pictures(*_pictures(content, style))
+    scene = Scene(recipe, pictures, network)
+    last = len(recipe.sizes()) - 1
+    wanted = {round(n) for n in np.geomspace(1, iterations, keep)}
+    for step in optimise(recipe, scene.stage, None):
+        if step.scale == last and step.iteration + (0 if step.final else 1) in wanted:
+            wanted.discard(step.iteration + (0 if step.final else 1))
+            yield Moment(step.state.image[0].clamp(0, 1).clone(), content, style)
+
+
+def stage(network: Network, moment: Moment) -> Stage:
+    """The default objective at a moment's size, as this network sees it."""
+    side = max(moment.content.shape[1:])
+    recipe = make({"size": side, "smallest": side})
+    content, styles = _pictures(moment.content, moment.style)
+    return Scene(recipe, Pictures(content, styles), network).stage(0)
+
+
+def style_gradient(network: Network, moment: Moment) -> torch.Tensor:
+    """The gradient of the style terms alone by the pixels at a moment, (3, h, w)."""
+    whole = stage(network, moment).objective
+    terms = tuple(term for term in whole.terms if isinstance(term, StyleTerm))
+    return Objective(network, terms, whole.regions).evaluate(moment.image[None]).gradient[0]
+
+
+def _pictures(content: torch.Tensor, style: torch.Tensor) -> tuple[images.Picture, tuple[images.Picture, ...]]:
+    one, other = (images.read(np.ascontiguousarray(p.permute(1, 2, 0).numpy()), min_side=8) for p in (content, style))
+    return one, (other,)

@@ -1,0 +1,100 @@
+"""The compact network as it learns: the same sums as `underpaint.networks.compact`, open to autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from underpaint.networks.chain import MEAN_RGB
+from underpaint.networks.compact import LAYERS
+from underpaint.networks.vgg import keras_name
+
+TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+"""Layers that the default objective looks at: they keep all of VGG-19's channels, in its order."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For each convolution but the first: the rank r, and how many of VGG-19's channels are kept."""
+
+    name: str
+    widths: Mapping[str, tuple[int, int]]
+
+    def rank(self, layer: str) -> int:
+        """Channels of the 3×3 convolution."""
+        return self.widths[layer][0]
+
+    def kept(self, layer: str) -> int:
+        """Channels of the feature map."""
+        return self.widths[layer][1]
+
+
+def _plan(name: str, *widths: tuple[int, int]) -> Plan:
+    return Plan(name, dict(zip(LAYERS[1:], widths, strict=True)))
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        _plan("quarter", (16, 64), (32, 128), (32, 128), (64, 256), *[(64, 256)] * 3, *[(128, 512)] * 5),
+        _plan(
+            "narrow",
+            *[(16, 32), (32, 128), (32, 64), (96, 256), (64, 128), (64, 128), (64, 128)],
+            *[(144, 512), (128, 512), (96, 256), (128, 256), (192, 512)],
+        ),
+        _plan(
+            "spent",
+            *[(24, 48), (48, 128), (32, 96), (80, 256), (64, 160), (64, 128), (64, 128)],
+            *[(160, 512), (128, 512), (96, 256), (128, 256), (192, 512)],
+        ),
+    )
+}
+
+
+class Student:
+    """The tensors of a compact network, and its feature maps with a way back to them.
+
+    Attributes:
+        tensors: as `underpaint.networks.compact.Compact` wants them, float32.
+        channels: by layer, which of VGG-19's channels it keeps, in order.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], channels: Mapping[str, torch.Tensor]) -> None:
+        self.tensors = {name: t.detach().clone().contiguous() for name, t in tensors.items()}
+        self.channels = dict(channels)
+        # (The mean is subtracted in double precision by the package; here too.)
+        self._mean = torch.tensor(MEAN_RGB, dtype=torch.float64).div(255).float().view(1, 3, 1, 1)
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """All that is learnt."""
+        yield from self.tensors.values()
+
+    def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All thirteen feature maps of (N, 3, H, W) in 0..1."""
+        w, found = self.tensors, {}
+        x = F.pad(image - self._mean.to(image.device), (1, 1, 1, 1), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in LAYERS:
+            name = keras_name(layer)
+            if layer == LAYERS[0]:
+                x = F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"])
+            else:
+                if layer.endswith("_1"):
+                    x = F.max_pool2d(x, 2, ceil_mode=True)
+                x = F.conv2d(x, w[f"{name}.reduce.weight"], padding=1)
+                x = F.conv2d(x, w[f"{name}.expand.weight"], w[f"{name}.bias"])
+            x = F.relu(x)
+            found[layer] = x
+        return found
+
+    def operations(self) -> float:
+        """Multiplications of a forward pass, per pixel of the picture."""
+        stride = {layer: 1 << (int(layer[4]) - 1) for layer in LAYERS}
+        return sum(
+            t.numel() / stride[f"relu{name[5]}_{name[11]}"] ** 2
+            for name, t in self.tensors.items()
+            if name.endswith("weight")
+        )
