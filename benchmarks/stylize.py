@@ -1,11 +1,12 @@
-"""Speed, memory and quality of `underpaint stylize`, as the README quotes them.
+"""Speed, memory and quality of `underpaint stylize --network vgg19`, as the README quotes them.
 
     python benchmarks/stylize.py speed        # an iteration against its convolution floor
     python benchmarks/stylize.py memory       # peak resident memory and seconds, 256 to 2048 px, each in a process of its own
     python benchmarks/stylize.py curve        # the presets and fractions of them: figures against seconds, 256 and 512 px
     python benchmarks/stylize.py precision    # bf16 against float32: seconds and final style distance
 
-`python benchmarks/yardstick.py` makes the table of the twelve pairs. Uses two threads and the project's shared folder.
+`python benchmarks/yardstick.py` makes the table of the twelve pairs, `python benchmarks/compact.py` what the compact
+network does. Uses two threads and the project's shared folder.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def command(shared: Path, size: int, precision: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         words = ["stylize", str(picture), str(samples.style_path("gale")), "--out", f"{folder}/run", "--size", str(size)]
         recipe = Path(folder) / "recipe.toml"
-        recipe.write_text(f'smallest = {size}\niterations = [{12 if size <= 512 else 3}]\nprecision = "{precision}"\n')
+        recipe.write_text(
+            f'network = "vgg19"\nsmallest = {size}\niterations = [{12 if size <= 512 else 3}]\nprecision = "{precision}"\n'
+        )
         words += ["--recipe", str(recipe), "--weights", str(shared / "weights"), "--device", "cpu", "--quiet"]
         subprocess.run([sys.executable, "-m", "underpaint", *words], check=True)
         run = Run.load(f"{folder}/run")
@@ -79,11 +82,11 @@ def curve(shared: Path, out: Path) -> None:
     """Prints figures against seconds: the presets, `standard` with its steps multiplied, and row C's recipe."""
     pair = next(p for p in yardstick.pairs(shared, "tune") if p.number == TUBINGEN)
     steps = make({}).iterations
-    recipes: dict[str, dict[str, Any]] = {"draft": {"preset": "draft"}}
+    recipes: dict[str, dict[str, Any]] = {"draft": yardstick.RECIPES["draft"]}
     for factor in (0.5, 1.0, 2.0):
         name = "standard" if factor == 1 else f"standard × {factor:g}"
-        recipes[name] = {"iterations": tuple(max(1, round(n * factor)) for n in steps)}
-    recipes |= {"fine": {"preset": "fine"}, "row C": yardstick.ROW_C}
+        recipes[name] = {"network": "vgg19", "iterations": tuple(max(1, round(n * factor)) for n in steps)}
+    recipes |= {"fine": yardstick.RECIPES["fine"], "row C": yardstick.ROW_C}
     columns = (*yardstick.FIGURES, "seconds")
     print("| size | recipe | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
     for size in (256, 512):
@@ -100,7 +103,7 @@ def precision(shared: Path, out: Path) -> None:
     columns = (*yardstick.FIGURES, "seconds")
     print("| size | precision | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
     for size in (256, 512):
-        recipes = {name: {"size": size, "precision": name} for name in ("float32", "bf16")}
+        recipes = {name: {"network": "vgg19", "size": size, "precision": name} for name in ("float32", "bf16")}
         for name, row in yardstick.measure(pair, recipes, shared, out / f"precision-{size}").items():
             print(f"| {size} | {name} | " + " | ".join(f"{row[c]:.3f}" for c in columns), "|", flush=True)
 

@@ -1,7 +1,7 @@
 """Pastiches of many pairs, measured by a judge that no run optimises.
 
-    python benchmarks/yardstick.py --set confirm                          # `standard` beside row C's recipe
-    python benchmarks/yardstick.py --set tune --recipe mild:content_weight=0.2,smoothness=8
+    python benchmarks/yardstick.py --set confirm                          # `standard` beside row C's recipe, VGG-19
+    python benchmarks/yardstick.py --set tune --recipe mild:content_weight=0.2,smoothness=8,network=vgg19
 
 Needs the project's shared folder (`--shared`, by default beside the repository): the pairs (`data/pairs.tsv`), the judge
 (`tools/judge.py`: style, heldout, coarse, content, lpips, grain; what each means stands there) and VGG-19. Every pastiche is
@@ -26,6 +26,7 @@ FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 ROW_C: dict[str, Any] = {
+    "network": "vgg19",
     "optimizer": "adam",
     "iterations": (60,),
     "rate": 0.02,
@@ -38,12 +39,14 @@ ROW_C: dict[str, Any] = {
 """The yardstick's row C: 60 Adam steps at each of 64, 91, 128, 181, 256 px. Every field of it that a recipe has."""
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "standard": {"preset": "standard"},
-    "draft": {"preset": "draft"},
-    "fine": {"preset": "fine"},
-    "adam": {"optimizer": "adam"},
+    "compact": {},
+    "standard": {"network": "vgg19"},
+    "draft": {"network": "vgg19", "preset": "draft"},
+    "fine": {"network": "vgg19", "preset": "fine"},
+    "adam": {"network": "vgg19", "optimizer": "adam"},
     "row_c": ROW_C,
 }
+"""`compact` is what `underpaint stylize` does; all others use VGG-19."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def paint(pair: Pair, fields: Mapping[str, Any], shared: Path, png: Path) -> flo
     note = png.with_suffix(".json")
     if not note.exists():
         png.parent.mkdir(parents=True, exist_ok=True)
-        options = underpaint.Options(weights=shared / "weights", device="cpu")
+        own = fields.get("network", "compact") == "compact" and not fields.get("polish")
+        options = underpaint.Options(weights=None if own else shared / "weights", device="cpu")
         session = underpaint.start(pair.content, pair.style, options=options, **fields)
         run = session.finish()
         run.save(png)

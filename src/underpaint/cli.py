@@ -175,7 +175,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/demo"),
     photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
     style: Annotated[str, typer.Option(help="A sample style.")] = "gale",
-    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 384,
+    network: Annotated[str, typer.Option(help="compact, vgg19 or vgg16.")] = "compact",
+    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 512,
     preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
@@ -191,6 +192,7 @@ def demo(
         samples.photograph(photograph),
         samples.style_path(style),
         out=out,
+        network=network,
         size=size,
         preset=preset.value,
         precision=precision,
@@ -210,8 +212,13 @@ def networks(weights: Weights = None, as_json: AsJson = False) -> None:
         print(json.dumps(rows))
         return
     for entry in found:
-        place = f"weights at {entry.at_hand}" if entry.at_hand else f"weights would be downloaded from {entry.url}"
-        print(f"{entry.name}: {place}\n  {' '.join(entry.layers)}")
+        print(f"{entry.name}: {_place(entry)}\n  {' '.join(entry.layers)}")
+
+
+def _place(entry: Any) -> str:
+    if entry.url is None:
+        return "comes with the package (the default)"
+    return f"weights at {entry.at_hand}" if entry.at_hand else f"weights would be downloaded from {entry.url}"
 
 
 def _given(**fields: Any) -> dict[str, Any]:
