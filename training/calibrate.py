@@ -65,7 +65,7 @@ def calibrate(
         channels[layer] = kept
         reduce, expand, offset, residual = sums.solve(plan.rank(layer), kept)
         tensors[f"{name}.reduce.weight"] = reduce.view(-1, own.shape[1], 3, 3)
-        tensors[f"{name}.expand.weight"] = expand[:, :, None, None]
+        tensors[f"{name}.expand.weight"] = expand[:, :, None, None].contiguous()
         tensors[f"{name}.bias"] = offset
         announce(f"{layer}: rank {plan.rank(layer)}, {kept.numel()} of {bias.numel()} channels, residual {residual:.4f}")
         own = torch.cat([_factored(b.float(), tensors, name) for b in torch.split(own, BATCH)])

@@ -1,6 +1,6 @@
 """Makes the compact network: `python -m training.compact --photos DIR --paintings DIR --avoid DIR --weights FILE`.
 
-Sorts the pictures, calibrates; twice paints half-painted states with the teacher and with the student and fine-tunes on
+Sorts the pictures, calibrates, paints half-painted states with the teacher and with the student and fine-tunes on
 them; writes `compact.safetensors` and `MODEL_CARD.md` into --out. Every stage keeps its result there, and fine-tuning a
 checkpoint each minute: killed and started again, it goes on where it was.
 """
@@ -28,6 +28,7 @@ from training import card, measure, pictures, states
 from training.calibrate import calibrate
 from training.finetune import Adam, Batch, Weights, losses
 from training.student import PLANS, Student
+from training.whitening import Whitening
 from underpaint import device
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
@@ -41,10 +42,7 @@ STATE_SIDE = 128
 TEACHERS = 0.3
 """The share of runs that VGG-19 paints; the student paints the others."""
 
-ROUNDS = 2
-"""How often states are painted with the student as it then is."""
-
-CHECKPOINT_SECONDS = 60
+CHECKPOINT_SECONDS = 30
 
 STATES_A_RUN = 6
 ITERATIONS = (6, 16, 40)
@@ -67,11 +65,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--plan", default="narrow", choices=PLANS)
     parser.add_argument("--crops", type=int, default=640)
     parser.add_argument("--runs", type=int, default=56, help="runs that half-painted states are taken from, each round")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--rounds", type=int, default=1, help="how often states are painted with the student as it then is")
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--states", type=int, default=2, help="half-painted pictures in a batch")
     parser.add_argument("--pictures", type=int, default=1, help="photographs and paintings in a batch")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="relative to each tensor's root mean square")
-    parser.add_argument("--gradient", type=float, default=1.0, help="weight of the gradient term")
+    parser.add_argument("--rate", type=float, default=3e-3, help="relative to each tensor's root mean square")
+    parser.add_argument("--gradient", type=float, default=0.2, help="weight of the gradient term")
     parser.add_argument("--gram", type=float, default=0.1, help="weight of the Gram term")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -118,10 +117,10 @@ class Workshop:
         student = self._calibrated()
         bank: dict[str, torch.Tensor] = {}
         seconds = 0.0
-        for number in range(ROUNDS):
+        for number in range(self.args.rounds):
             more = self._states(number, student)
             bank = {name: torch.cat([bank[name], t]) if bank else t for name, t in more.items()}
-            student, seconds = self._finetuned(student, bank, self.args.steps * (number + 1) // ROUNDS)
+            student, seconds = self._finetuned(student, bank, self.args.steps * (number + 1) // self.args.rounds)
         path = self.out / "compact.safetensors"
         write_bytes(path, packed(student))
         figures = self._figures(Compact(weights_of(path)))
@@ -196,32 +195,35 @@ class Workshop:
     def _finetuned(self, student: Student, bank: dict[str, torch.Tensor], until: int) -> tuple[Student, float]:
         """Trains on to step `until`, with a checkpoint each minute; the tensors' average, and the seconds in all so far."""
         args, path = self.args, self.out / "finetune.safetensors"
+        white = self._whitening()
         number, seconds, state = 0, 0.0, None
         if path.exists():
-            saved = load_file(path)
-            number, seconds = int(saved.pop("number")), float(saved.pop("seconds"))
-            state = {k.removeprefix("adam."): v for k, v in saved.items() if k.startswith("adam.")}
-            student = Student({k: v for k, v in saved.items() if not k.startswith("adam.")}, student.channels)
-        for tensor in student.parameters():
-            tensor.requires_grad_()
-        adam, say = Adam(student, state), Weights(gram=args.gram, gradient=args.gradient)
+            state = load_file(path)
+            number, seconds = int(state.pop("number")), float(state.pop("seconds"))
+        adam, say = Adam(white.enter(student.tensors), state), Weights(gram=args.gram, gradient=args.gradient)
         begun, due = time.perf_counter() - seconds, time.monotonic() + CHECKPOINT_SECONDS
         with (self.out / "log.csv").open("a") as log, bar("fine-tuning", until) as advance:
             while number < until:
                 number += 1
-                parts = losses(student, self.teacher, self._batch(bank, np.random.default_rng([args.seed, number])), say)
+                values = {name: t.detach().requires_grad_() for name, t in adam.part("value").items()}
+                batch = self._batch(bank, np.random.default_rng([args.seed, number]))
+                parts = losses(Student(white.leave(values), student.channels), self.teacher, batch, say)
                 total = torch.stack([getattr(say, name) * value for name, value in parts.items()]).sum()
-                adam.step(student, torch.autograd.grad(total, list(student.parameters())), self._rate(number), number)
-                log.write(f"{number}," + ",".join(f"{k},{float(v):.5f}" for k, v in parts.items()) + "\n")
+                gradients = torch.autograd.grad(total, list(values.values()))
+                adam.step(dict(zip(values, gradients, strict=True)), self._rate(number), number)
+                log.write(f"{number}," + ",".join(f"{k},{v.item():.5f}" for k, v in parts.items()) + "\n")
                 if time.monotonic() > due or number == until:
                     seconds, due = time.perf_counter() - begun, time.monotonic() + CHECKPOINT_SECONDS
-                    tensors = {k: t.detach() for k, t in student.tensors.items()} | {
-                        f"adam.{k}": t for k, t in adam.state.items()
-                    }
-                    write_bytes(path, save(tensors | {"number": torch.tensor(number), "seconds": torch.tensor(seconds)}))
+                    write_bytes(path, save(adam.state | {"number": torch.tensor(number), "seconds": torch.tensor(seconds)}))
                     log.flush()
                 advance(number)
-        return Student(adam.average(), student.channels), seconds
+        return Student(white.leave(adam.part("average")), student.channels), seconds
+
+    def _whitening(self) -> Whitening:
+        """From the calibrated student on the first states, their contents and styles; the same whenever it is asked for."""
+        first = load_file(self.out / "states-0.safetensors")
+        seen = torch.cat([first["image"], first["content"][::STATES_A_RUN], first["style"][::STATES_A_RUN]]).float()
+        return Whitening(read_student(self.out / "calibration.safetensors"), seen, self.args.seed)
 
     def _rate(self, number: int) -> float:
         """Half a cosine down to a fiftieth, after a hundred steps of warming up."""

@@ -13,7 +13,7 @@ part in the first sum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ class Weights:
 
     features: float = 3.0
     gram: float = 0.1
-    gradient: float = 1.0
+    gradient: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -126,30 +126,33 @@ def _apart(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) on the student's tensors, with a running average of them (decay 0.998).
+    """Adam (Kingma & Ba 2015) on tensors by name, with a running average of them (decay 0.998).
 
-    Each tensor's step is scaled by its own root mean square, since the layers' weights span orders of magnitude.
-
-    torch.optim would do, but for that scale and a state that is plain tensors, which safetensors keeps.
+    A step is relative to a tensor's root mean square, since the layers' magnitudes span orders; a bias's to that of the
+    weights that it is added to. torch.optim would do, but for that, and for a state of plain tensors that safetensors keeps.
     """
 
-    def __init__(self, student: Student, state: Mapping[str, torch.Tensor] | None = None) -> None:
-        zeros = {f"{kind}.{n}": torch.zeros_like(t) for n, t in student.tensors.items() for kind in ("first", "second")}
-        average = {f"average.{n}": t.clone() for n, t in student.tensors.items()}
-        self.state = {k: v.clone() for k, v in state.items()} if state else zeros | average
+    def __init__(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor] | None = None) -> None:
+        kinds = {"first": torch.zeros_like, "second": torch.zeros_like, "average": torch.clone, "value": torch.clone}
+        begun = {f"{kind}.{name}": make(t.detach()) for name, t in tensors.items() for kind, make in kinds.items()}
+        self.state = dict(state) if state else begun
+
+    def part(self, kind: str) -> dict[str, torch.Tensor]:
+        """ "value", or "average", "first", "second", by tensor."""
+        return {n.removeprefix(f"{kind}."): t for n, t in self.state.items() if n.startswith(f"{kind}.")}
 
     @torch.no_grad()
-    def step(self, student: Student, gradients: Sequence[torch.Tensor], rate: float, number: int) -> None:
-        """`rate` is relative to each tensor's root mean square; `number` counts from 1."""
-        for (name, tensor), g in zip(student.tensors.items(), gradients, strict=True):
-            first, second, average = (self.state[f"{kind}.{name}"] for kind in ("first", "second", "average"))
+    def step(self, gradients: Mapping[str, torch.Tensor], rate: float, number: int) -> None:
+        """`number` counts from 1."""
+        for name, g in gradients.items():
+            first, second, average, value = (self.state[f"{kind}.{name}"] for kind in ("first", "second", "average", "value"))
             first.lerp_(g, 0.1)
             second.mul_(0.98).addcmul_(g, g, value=0.02)
-            scale = float(tensor.square().mean().sqrt())
             update = (first / (1 - 0.9**number)) / ((second / (1 - 0.98**number)).sqrt() + 1e-12)
-            tensor.sub_(update, alpha=rate * scale)
-            average.lerp_(tensor, 1 - min(0.998, number / (number + 10)))
+            value.sub_(update, alpha=rate * self._scale(name))
+            average.lerp_(value, 1 - min(0.998, number / (number + 10)))
 
-    def average(self) -> dict[str, torch.Tensor]:
-        """The averaged tensors."""
-        return {name.removeprefix("average."): t for name, t in self.state.items() if name.startswith("average.")}
+    def _scale(self, name: str) -> float:
+        weights = [name.replace(".bias", ending) for ending in (".expand.weight", ".weight")]
+        known = next(w for w in (*weights, name) if f"value.{w}" in self.state)
+        return float(self.state[f"value.{known}"].square().mean().sqrt())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -58,35 +58,36 @@ class Student:
     """The tensors of a compact network, and its feature maps with a way back to them.
 
     Attributes:
-        tensors: as `underpaint.networks.compact.Compact` wants them, float32.
+        tensors: as `underpaint.networks.compact.Compact` wants them, float32; they may be results under autograd.
         channels: by layer, which of VGG-19's channels it keeps, in order.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], channels: Mapping[str, torch.Tensor]) -> None:
-        self.tensors = {name: t.detach().clone().contiguous() for name, t in tensors.items()}
+        self.tensors = dict(tensors)
         self.channels = dict(channels)
         # (The mean is subtracted in double precision by the package; here too.)
         self._mean = torch.tensor(MEAN_RGB, dtype=torch.float64).div(255).float().view(1, 3, 1, 1)
 
-    def parameters(self) -> Iterator[torch.Tensor]:
-        """All that is learnt."""
-        yield from self.tensors.values()
+    def prepared(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) in 0..1 without its mean and with a replicated border."""
+        x = F.pad(image - self._mean.to(image.device), (1, 1, 1, 1), mode="replicate")
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def layer(self, layer: str, x: torch.Tensor) -> torch.Tensor:
+        """A feature map from that before it, which is pooled already."""
+        w, name = self.tensors, keras_name(layer)
+        if layer == LAYERS[0]:
+            return F.relu(F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"]))
+        x = F.conv2d(x, w[f"{name}.reduce.weight"], padding=1)
+        return F.relu(F.conv2d(x, w[f"{name}.expand.weight"], w[f"{name}.bias"]))
 
     def features(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """All thirteen feature maps of (N, 3, H, W) in 0..1."""
-        w, found = self.tensors, {}
-        x = F.pad(image - self._mean.to(image.device), (1, 1, 1, 1), mode="replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
+        x, found = self.prepared(image), {}
         for layer in LAYERS:
-            name = keras_name(layer)
-            if layer == LAYERS[0]:
-                x = F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"])
-            else:
-                if layer.endswith("_1"):
-                    x = F.max_pool2d(x, 2, ceil_mode=True)
-                x = F.conv2d(x, w[f"{name}.reduce.weight"], padding=1)
-                x = F.conv2d(x, w[f"{name}.expand.weight"], w[f"{name}.bias"])
-            x = F.relu(x)
+            if layer.endswith("_1") and layer != LAYERS[0]:
+                x = F.max_pool2d(x, 2, ceil_mode=True)
+            x = self.layer(layer, x)
             found[layer] = x
         return found
 
