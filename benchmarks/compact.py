@@ -8,8 +8,8 @@
     python benchmarks/compact.py load       # seconds to open it, megabytes
     python benchmarks/compact.py curve --file NAME=FILE ...   # other weights from training/: figures against seconds
 
-Run from the repository's root with PYTHONPATH=. (it uses `training/`). Two threads, float32 where nothing else is said. Needs the project's shared folder, as benchmarks/yardstick.py does, and
-keeps its pictures under `--out`.
+Run from the repository's root with PYTHONPATH=. (it uses `training/`). Two threads, float32 where nothing else is said.
+Needs the project's shared folder, as benchmarks/yardstick.py does, and keeps its pictures under `--out`.
 """
 
 from __future__ import annotations

@@ -118,7 +118,20 @@ def test_networks_are_listed(run, tiny_weights, tmp_path, monkeypatch):
     assert listed["vgg16"]["weights"] is None
     assert listed["vgg19"]["layers"][-1] == "relu5_4"
     assert listed["vgg16"]["layers"][-1] == "relu5_3"
-    assert "would be downloaded from https://" in run("networks")[1]
+    assert listed["compact"]["weights"].endswith("compact.safetensors")
+    told = run("networks")[1]
+    assert "would be downloaded from https://" in told
+    assert "compact: comes with the package" in told
+
+
+def test_demo_needs_no_weights_and_no_connection(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("UNDERPAINT_WEIGHTS", raising=False)
+    monkeypatch.setattr("underpaint.networks.weights.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a host was contacted"))
+    code, _, err = run("demo", "--out", tmp_path / "demo", "--size", 64, "--preset", "draft", "--device", "cpu")
+    assert code == 0, err
+    assert Image.open(tmp_path / "demo/pastiche.png").width == 64
+    assert err.count("--network vgg19") == 1
 
 
 def bad_files(folder):

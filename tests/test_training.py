@@ -16,8 +16,9 @@ from conftest import random_tensors
 from test_compact import small_tensors
 from training import pictures, states
 from training.calibrate import _Sums, calibrate, choose
-from training.finetune import Batch, Weights, losses
+from training.finetune import Adam, Batch, Weights, losses
 from training.student import Plan, Student
+from training.whitening import Whitening
 from underpaint.networks.compact import LAYERS, Compact
 from underpaint.networks.vgg import Vgg
 
@@ -111,6 +112,34 @@ def test_the_loss_sees_the_gradient_that_painting_follows():
     assert parts["gradient"].item() == pytest.approx(0, abs=1e-3)
     other = losses(Student(small_tensors(torch.float32, seed=5), kept), Compact(tensors), batch, Weights())
     assert other["gradient"].item() > 0.05
+
+
+def test_whitened_coordinates_come_back_and_see_white_inputs():
+    student = Student(small_tensors(torch.float32), {})
+    images = torch.rand(16, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    white = Whitening(student, images)
+    coordinates = white.enter(student.tensors)
+    back = white.leave(coordinates)
+    for name, tensor in student.tensors.items():
+        assert torch.allclose(back[name], tensor, atol=1e-4), name
+    # A response is the coordinates' product with inputs whose second moments are near the identity.
+    x = student.prepared(images)
+    patches = torch.nn.functional.unfold(x, 3).permute(0, 2, 1).reshape(-1, 27)
+    seen = patches @ white._inverses["block1_conv1.weight"].T
+    moments = seen.T @ seen / len(seen)
+    assert float((moments.diagonal() - 1).abs().max()) < 0.3
+    assert float((moments - torch.diag(moments.diagonal())).abs().max()) < 0.15
+
+
+def test_adam_goes_to_the_minimum_and_its_average_follows():
+    goal = {"a.weight": torch.tensor([1.0, -2.0, 3.0]), "a.bias": torch.tensor([0.5])}
+    adam = Adam({"a.weight": torch.ones(3), "a.bias": torch.ones(1)})
+    for number in range(1, 1501):
+        value = adam.part("value")
+        adam.step({n: value[n] - goal[n] for n in goal}, 0.02 * (1 - number / 1500), number)
+    for kind in ("value", "average"):
+        for name, tensor in adam.part(kind).items():
+            assert torch.allclose(tensor, goal[name], atol=0.02), (kind, name)
 
 
 def command(folders, weights, out, steps):
