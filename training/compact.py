@@ -131,7 +131,7 @@ class Workshop:
             "machine": f"{machine['device_name']}, {torch.get_num_threads()} threads, {platform.system()}",
             "teacher's file, SHA-256": self.teacher_sha256,
             "pictures": {k: len(v) for k, v in asdict(self.library).items()},
-            "arguments": json.loads((self.out / "arguments.json").read_text()),
+            "arguments": {k: v.name if isinstance(v, Path) else v for k, v in vars(self.args).items() if k != "out"},
         }
         (self.out / "MODEL_CARD.md").write_text(card.text(student, facts, figures))
         console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB\n{json.dumps(figures, indent=1)}")
