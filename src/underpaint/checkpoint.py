@@ -12,7 +12,7 @@ from safetensors.torch import save
 from underpaint.adam import Adam
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
-from underpaint.lbfgs import LBFGS, InverseHessian
+from underpaint.lbfgs import LBFGS, InverseHessian, Pair
 from underpaint.optimise import State
 
 FORMAT = "underpaint checkpoint 1"
@@ -38,7 +38,7 @@ def write(path: Path, state: State, recipe_digest: str, seconds: float) -> None:
         numbers |= {"adam.t": state.adam.t, "adam.betas": list(state.adam.betas)}
     if state.lbfgs is not None:
         numbers |= {"lbfgs.pairs": len(state.lbfgs.hessian.pairs)}
-        for place, (s, y) in enumerate(state.lbfgs.hessian.pairs):
+        for place, (s, y, *_) in enumerate(state.lbfgs.hessian.pairs):
             tensors |= {f"lbfgs.s{place}": s, f"lbfgs.y{place}": y}
     metadata = {
         "format": FORMAT,
@@ -81,6 +81,6 @@ def read(path: Path, device: torch.device, recipe_digest: str | None = None) -> 
         b1, b2 = numbers["adam.betas"]
         state.adam = Adam(tensors["adam.m"], tensors["adam.v"], numbers["adam.t"], (b1, b2))
     if "lbfgs.pairs" in numbers:
-        pairs = [(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers["lbfgs.pairs"])]
+        pairs = [Pair.of(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers["lbfgs.pairs"])]
         state.lbfgs = LBFGS(InverseHessian(pairs), 0.0, 1.0)
     return state, float(metadata["seconds"])

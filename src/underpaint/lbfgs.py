@@ -10,12 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
 MEMORY = 10
 SUFFICIENT_DECREASE, CURVATURE = 1e-4, 0.9
 MAX_TRIALS = 20
+
+
+class Pair(NamedTuple):
+    """A step s and the change y of the gradient over it, with sᵀy and yᵀy, which every use of the pair needs."""
+
+    s: torch.Tensor
+    y: torch.Tensor
+    curvature: float
+    square: float
+
+    @classmethod
+    def of(cls, s: torch.Tensor, y: torch.Tensor) -> Pair:
+        """The pair with its products."""
+        return cls(s, y, _dot(s, y), _dot(y, y))
 
 
 @dataclass
@@ -26,14 +41,15 @@ class InverseHessian:
     taken in: it would make H indefinite.
     """
 
-    pairs: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     memory: int = MEMORY
 
     def update(self, s: torch.Tensor, y: torch.Tensor) -> bool:
         """Takes in a pair; false if it was skipped."""
-        if _dot(s, y) <= 1e-10 * math.sqrt(_dot(s, s) * _dot(y, y)):
+        pair = Pair.of(s, y)
+        if pair.curvature <= 1e-10 * math.sqrt(_dot(s, s) * pair.square):
             return False
-        self.pairs.append((s, y))
+        self.pairs.append(pair)
         del self.pairs[: -self.memory]
         return True
 
@@ -41,14 +57,13 @@ class InverseHessian:
         """H·vector, of the vector's shape. Without pairs, the vector itself."""
         q = vector.clone()
         alphas: list[float] = []
-        for s, y in reversed(self.pairs):
-            alphas.append(_dot(s, q) / _dot(s, y))
-            q.sub_(y, alpha=alphas[-1])
+        for pair in reversed(self.pairs):
+            alphas.append(_dot(pair.s, q) / pair.curvature)
+            q.sub_(pair.y, alpha=alphas[-1])
         if self.pairs:
-            s, y = self.pairs[-1]
-            q.mul_(_dot(s, y) / _dot(y, y))
-        for (s, y), alpha in zip(self.pairs, reversed(alphas), strict=True):
-            q.add_(s, alpha=alpha - _dot(y, q) / _dot(s, y))
+            q.mul_(self.pairs[-1].curvature / self.pairs[-1].square)
+        for pair, alpha in zip(self.pairs, reversed(alphas), strict=True):
+            q.add_(pair.s, alpha=alpha - _dot(pair.y, q) / pair.curvature)
         return q
 
 
