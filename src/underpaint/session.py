@@ -41,7 +41,7 @@ CHECKPOINT_SHARE = 0.05
 """... or more where writing a checkpoint takes longer than this share of the time between two."""
 
 
-COMPACT_NOTE = "VGG-19 paints a little nearer to the style: add --network vgg19 (an 80 MB download, three times as long)"
+COMPACT_NOTE = "VGG-19 paints a little nearer to the style, in nearly three times the time: --network vgg19 (80 MB)"
 
 
 @dataclass(frozen=True)
