@@ -9,7 +9,6 @@ import torch
 from safetensors import safe_open
 
 import underpaint
-from conftest import WEIGHTS
 from training.student import PLANS, Student
 from underpaint.errors import UnderpaintError
 from underpaint.networks import compact, registry, weights
@@ -65,14 +64,13 @@ def test_file_is_small_and_half_precision_and_says_whose_it_was():
             assert bool(torch.isfinite(tensor).all())
 
 
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs VGG-19")
-def test_feature_maps_are_vggs_own():
+def test_feature_maps_are_vggs_own(weights_folder):
     """Residual energy against VGG-19 on a sample photograph, by layer; training/ measures on hundreds of others."""
     from underpaint import images, samples
 
     rgb = images.resize(images.read(samples.photograph("chelsea")).rgb, (160, 224))
     image = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]
-    teacher = registry.open_network("vgg19", LAYERS, given=WEIGHTS).network.features(image, LAYERS)
+    teacher = registry.open_network("vgg19", LAYERS, given=weights_folder).network.features(image, LAYERS)
     own = registry.open_network("compact", LAYERS).network.features(image, LAYERS)
     limits = {"relu1_1": 0.01, "relu2_1": 0.03, "relu3_1": 0.06, "relu4_1": 0.04, "relu5_1": 0.22}
     with safe_open(compact.path(), "pt") as file:

@@ -176,7 +176,7 @@ def demo(
     photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
     style: Annotated[str, typer.Option(help="A sample style.")] = "gale",
     network: Annotated[str, typer.Option(help="compact, vgg19 or vgg16.")] = "compact",
-    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 512,
+    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 448,
     preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
