@@ -2,7 +2,7 @@
 
 Sorts the pictures, calibrates, paints half-painted states with the teacher and with the student and fine-tunes on
 them; writes `compact.safetensors` and `MODEL_CARD.md` into --out. Every stage keeps its result there, and fine-tuning a
-checkpoint each minute: killed and started again, it goes on where it was.
+checkpoint every half minute: killed and started again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from underpaint import device
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.networks import registry, weights
-from underpaint.networks.compact import LAYERS, Compact
+from underpaint.networks.compact import LAYERS, Compact, load
 from underpaint.networks.network import Network
 from underpaint.networks.vgg import keras_name
 
@@ -123,7 +123,7 @@ class Workshop:
             student, seconds = self._finetuned(student, bank, self.args.steps * (number + 1) // self.args.rounds)
         path = self.out / "compact.safetensors"
         write_bytes(path, packed(student))
-        figures = self._figures(Compact(weights_of(path)))
+        figures = self._figures(Compact(load(path, LAYERS), device=self.device))
         machine = device.describe(self.device)
         facts = {
             "seconds of fine-tuning": round(seconds),
@@ -193,12 +193,12 @@ class Workshop:
         return bank
 
     def _finetuned(self, student: Student, bank: dict[str, torch.Tensor], until: int) -> tuple[Student, float]:
-        """Trains on to step `until`, with a checkpoint each minute; the tensors' average, and the seconds in all so far."""
+        """Trains on to step `until`, with checkpoints; the tensors' average, and the seconds in all so far."""
         args, path = self.args, self.out / "finetune.safetensors"
         white = self._whitening()
         number, seconds, state = 0, 0.0, None
         if path.exists():
-            state = load_file(path)
+            state = {k: t.to(self.device) for k, t in load_file(path).items()}
             number, seconds = int(state.pop("number")), float(state.pop("seconds"))
         adam, say = Adam(white.enter(student.tensors), state), Weights(gram=args.gram, gradient=args.gradient)
         begun, due = time.perf_counter() - seconds, time.monotonic() + CHECKPOINT_SECONDS
@@ -217,13 +217,13 @@ class Workshop:
                     write_bytes(path, save(adam.state | {"number": torch.tensor(number), "seconds": torch.tensor(seconds)}))
                     log.flush()
                 advance(number)
-        return Student(white.leave(adam.part("average")), student.channels), seconds
+        return Student({k: t.cpu() for k, t in white.leave(adam.part("average")).items()}, student.channels), seconds
 
     def _whitening(self) -> Whitening:
         """From the calibrated student on the first states, their contents and styles; the same whenever it is asked for."""
         first = load_file(self.out / "states-0.safetensors")
         seen = torch.cat([first["image"], first["content"][::STATES_A_RUN], first["style"][::STATES_A_RUN]]).float()
-        return Whitening(read_student(self.out / "calibration.safetensors"), seen, self.args.seed)
+        return Whitening(read_student(self.out / "calibration.safetensors"), seen, self.args.seed, self.device)
 
     def _rate(self, number: int) -> float:
         """Half a cosine down to a fiftieth, after a hundred steps of warming up."""
@@ -272,11 +272,6 @@ def packed(student: Student) -> bytes:
     tensors = {k: t.detach().half().contiguous() for k, t in student.tensors.items()}
     channels = {f"channels.{k}": v.to(torch.int16) for k, v in student.channels.items()}
     return save(tensors | channels, {"attribution": card.ATTRIBUTION})
-
-
-def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file that `packed` wrote, as float32."""
-    return {k: t.float() for k, t in load_file(path).items() if not k.startswith("channels.")}
 
 
 @contextmanager

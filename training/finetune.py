@@ -89,7 +89,7 @@ def _features(
     for layer in LAYERS:
         goal = goals[layer]
         if len(channels[layer]) < goal.shape[1]:
-            goal = goal[:, channels[layer]]
+            goal = goal[:, channels[layer].to(goal.device)]
         energy = (goal - goal.mean((2, 3), keepdim=True)).square().sum((1, 2, 3)).clamp_min(1e-12)
         errors.append(((own[layer] - goal).square().sum((1, 2, 3)) / energy).clamp_max(4.0).mean())
     return torch.stack(errors).mean()

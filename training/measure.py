@@ -16,7 +16,7 @@ def residuals(teacher: Network, student: Network, pictures: Sequence[torch.Tenso
     """‖F_student − F_teacher‖² / ‖F_teacher‖² at each tap, sums over all pictures (3, h, w)."""
     error, energy = dict.fromkeys(TAPS, 0.0), dict.fromkeys(TAPS, 0.0)
     for picture in pictures:
-        ours, theirs = (network.features(picture[None], TAPS) for network in (student, teacher))
+        ours, theirs = (network.features(picture[None].to(network.device), TAPS) for network in (student, teacher))
         for layer in TAPS:
             error[layer] += float((ours[layer] - theirs[layer]).square().sum())
             energy[layer] += float(theirs[layer].square().sum())

@@ -40,7 +40,7 @@ def paint(
     for step in optimise(recipe, scene.stage, None):
         if step.scale == last and step.iteration + (0 if step.final else 1) in wanted:
             wanted.discard(step.iteration + (0 if step.final else 1))
-            yield Moment(step.state.image[0].clamp(0, 1).clone(), content, style)
+            yield Moment(step.state.image[0].clamp(0, 1).clone().cpu(), content, style)
 
 
 def stage(network: Network, moment: Moment) -> Stage:
@@ -55,7 +55,7 @@ def style_gradient(network: Network, moment: Moment) -> torch.Tensor:
     """The gradient of the style terms alone by the pixels at a moment, (3, h, w)."""
     whole = stage(network, moment).objective
     terms = tuple(term for term in whole.terms if isinstance(term, StyleTerm))
-    return Objective(network, terms, whole.regions).evaluate(moment.image[None]).gradient[0]
+    return Objective(network, terms, whole.regions).evaluate(moment.image[None].to(network.device)).gradient[0].cpu()
 
 
 def _pictures(content: torch.Tensor, style: torch.Tensor) -> tuple[images.Picture, tuple[images.Picture, ...]]:

@@ -32,9 +32,11 @@ class Whitening:
     Args:
         student: where the moments are taken.
         pictures: (N, 3, h, w), 0..1.
+        device: where the coordinates lie; the moments are taken on the CPU.
     """
 
-    def __init__(self, student: Student, pictures: torch.Tensor, seed: int = 0) -> None:
+    def __init__(self, student: Student, pictures: torch.Tensor, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self._device = device
         sums: dict[str, torch.Tensor] = {}
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -48,12 +50,13 @@ class Whitening:
             damped.diagonal().add_(DAMPING * float(damped.diagonal().mean()))
             factor = torch.linalg.cholesky(damped / (len(pictures) * POSITIONS))
             unit = torch.eye(len(factor), dtype=torch.float64)
-            self._factors[name] = factor.float()
-            self._inverses[name] = torch.linalg.solve_triangular(factor, unit, upper=False).float()
+            self._factors[name] = factor.float().to(device)
+            self._inverses[name] = torch.linalg.solve_triangular(factor, unit, upper=False).float().to(device)
 
     def enter(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The coordinates of a student's tensors."""
-        return {n: t.flatten(1) @ self._factors[n] if n in self._factors else t.clone() for n, t in tensors.items()}
+        here = {n: t.to(self._device) for n, t in tensors.items()}
+        return {n: t.flatten(1) @ self._factors[n] if n in self._factors else t.clone() for n, t in here.items()}
 
     def leave(self, coordinates: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A student's tensors, open to autograd."""
