@@ -15,9 +15,9 @@ Needs the project's shared folder, as benchmarks/yardstick.py does, and keeps it
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import yardstick
 from training import measure, pictures
 from training.states import Moment
 from training.student import TAPS
-from underpaint import device, images
+from underpaint import images
 from underpaint.networks import compact, registry
 from underpaint.networks.network import Network
 from underpaint.optimise import optimise
@@ -187,12 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/compact"))
     parser.add_argument("--file", action="append", default=[], help="NAME=FILE, weights from training/; repeatable")
     args = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    facts = device.describe(torch.device("cpu"))
-    print(json.dumps({key: facts[key] for key in ("device_name", "threads", "instruction_set", "versions")}))
-    for part in args.parts or PARTS:
-        print(f"\n## {part}\n")
-        PARTS[part](args)
+    yardstick.run_parts({name: partial(PARTS[name], args) for name in args.parts or PARTS}, THREADS)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,16 @@ network does. Uses two threads and the project's shared folder.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import yardstick
-from underpaint import device, samples
+from underpaint import samples
 from underpaint.recipe import make
 
 THREADS = 2
@@ -118,12 +116,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=yardstick.SHARED)
     parser.add_argument("--out", type=Path, default=Path("out/benchmark"))
     args = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    facts = device.describe(torch.device("cpu"))
-    print(json.dumps({key: facts[key] for key in ("device_name", "threads", "instruction_set", "versions")}))
-    for part in args.parts or PARTS:
-        print(f"\n## {part}\n")
-        PARTS[part](args.shared, args.out)
+    yardstick.run_parts({name: partial(PARTS[name], args.shared, args.out) for name in args.parts or PARTS}, THREADS)
 
 
 if __name__ == "__main__":

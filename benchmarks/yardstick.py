@@ -15,12 +15,15 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import underpaint
+from underpaint import device
 
 FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -104,6 +107,16 @@ def measure(pair: Pair, recipes: Mapping[str, Mapping[str, Any]], shared: Path, 
             note.write_text(json.dumps(json.loads(note.read_text()) | figures))
     read = {name: json.loads(png.with_suffix(".json").read_text()) for name, png in pictures.items()}
     return {name: {figure: read[name][figure] for figure in FIGURES} | {"seconds": seconds[name]} for name in recipes}
+
+
+def run_parts(parts: Mapping[str, Callable[[], None]], threads: int) -> None:
+    """Prints the machine, then runs each part under its name, on so many threads."""
+    torch.set_num_threads(threads)
+    facts = device.describe(torch.device("cpu"))
+    print(json.dumps({key: facts[key] for key in ("device_name", "threads", "instruction_set", "versions")}))
+    for name, part in parts.items():
+        print(f"\n## {name}\n", flush=True)
+        part()
 
 
 def parse_recipe(text: str) -> tuple[str, dict[str, Any]]:
