@@ -29,7 +29,9 @@ def small_tensors(dtype=torch.float64, seed=0):
         if place == 0:
             tensors[f"{name}.weight"] = random(width, channels, 3, 3)
         else:
-            tensors[f"{name}.reduce.weight"] = random(rank, channels, 3, 3)
+            if place % 3 == 0:
+                tensors[f"{name}.project.weight"] = random(3, channels, 1, 1)
+            tensors[f"{name}.reduce.weight"] = random(rank, 3 if place % 3 == 0 else channels, 3, 3)
             tensors[f"{name}.expand.weight"] = random(width, rank, 1, 1)
         tensors[f"{name}.bias"] = torch.rand(width, generator=generator, dtype=dtype) * 0.1
         channels = width

@@ -17,7 +17,7 @@ from test_compact import small_tensors
 from training import pictures, states
 from training.calibrate import _Sums, calibrate, choose
 from training.finetune import Adam, Batch, Weights, losses
-from training.student import Plan, Student
+from training.student import Plan, Student, Width
 from training.whitening import Whitening
 from underpaint.networks.compact import LAYERS, Compact
 from underpaint.networks.vgg import Vgg
@@ -54,7 +54,7 @@ def test_pictures_alike_are_left_out_and_some_are_held_out(folders):
 def test_full_rank_gives_the_teacher_back():
     """With nothing to save, regression on the student's own inputs has an exact solution: the teacher."""
     tensors = random_tensors(width=6)
-    plan = Plan("full", dict.fromkeys(LAYERS[1:], (6, 6)))
+    plan = Plan("full", dict.fromkeys(LAYERS[1:], Width(6, 6)))
     crops = torch.rand(48, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         student = calibrate(tensors, plan, crops, lambda _: None)
@@ -81,6 +81,22 @@ def test_reduced_rank_regression_equals_its_closed_form():
     ours = x @ (expand.double() @ reduce.double()).numpy().T + offset.numpy()
     assert np.allclose(ours, expected, atol=1e-3)
     assert missed == pytest.approx(((y - expected) ** 2).sum() / (yc**2).sum(), abs=1e-3)
+
+
+def test_projection_keeps_what_the_responses_are_told_from():
+    """Responses that depend on two directions of the channels: a projection to two loses nothing, and finds them."""
+    random = np.random.default_rng(0)
+    channels = random.normal(size=(4000, 9, 6)) @ np.diag([5, 4, 3, 1, 0.3, 0.1])
+    directions = random.normal(size=(2, 6))
+    x = channels.transpose(0, 2, 1).reshape(4000, 54)
+    y = np.einsum("nkc,sc,ksy->ny", channels, directions, random.normal(size=(9, 2, 3)))
+    sums = _Sums(54, 3)
+    sums.add(torch.from_numpy(x), torch.from_numpy(y))
+    projection = sums.projection(2, torch.arange(3))
+    assert sums.projected(projection).solve(3, torch.arange(3))[3] < 1e-3
+    assert sums.projected(torch.eye(6, dtype=torch.float64)[:2]).solve(3, torch.arange(3))[3] > 0.05
+    angles = np.linalg.svd(np.linalg.qr(projection.numpy().T)[0].T @ np.linalg.qr(directions.T)[0])[1]
+    assert angles.min() > 0.99
 
 
 def test_a_channel_that_others_tell_is_not_kept():

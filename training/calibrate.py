@@ -3,7 +3,9 @@
 Zhang, Zou, He & Sun 2015, "Accelerating Very Deep Convolutional Networks for Classification and Detection"
 (arXiv:1505.06798), eqs. 3-6 and the asymmetric reconstruction of section 3.3: a layer's inputs are what the student, not
 the teacher, makes of the picture, so that a layer mends the errors of those before it. The paper's non-linear solver
-(section 3.2) is left to the fine-tuning that follows.
+(section 3.2) is left to the fine-tuning that follows. Where the plan says so, a 1×1 convolution first brings the inputs to
+fewer channels (Kim et al. 2015, "Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile
+Applications", arXiv:1511.06530, section 3.2, with the inputs' covariance for the identity): the regression then is on those.
 """
 
 from __future__ import annotations
@@ -60,14 +62,19 @@ def calibrate(
             following.append(response.relu_().half())
         theirs = torch.cat(following)
         kept = torch.arange(bias.numel())
-        if layer not in TAPS and plan.kept(layer) < bias.numel():
-            kept = choose(theirs, teacher[f"{keras_name(LAYERS[place + 1])}.weight"], plan.kept(layer))
+        rank, width, inputs = plan.widths[layer]
+        if layer not in TAPS and width < bias.numel():
+            kept = choose(theirs, teacher[f"{keras_name(LAYERS[place + 1])}.weight"], width)
         channels[layer] = kept
-        reduce, expand, offset, residual = sums.solve(plan.rank(layer), kept)
-        tensors[f"{name}.reduce.weight"] = reduce.view(-1, own.shape[1], 3, 3)
+        if inputs is not None:
+            projection = sums.projection(inputs, kept)
+            tensors[f"{name}.project.weight"] = projection.float()[:, :, None, None].contiguous()
+            sums = sums.projected(projection)
+        reduce, expand, offset, residual = sums.solve(rank, kept)
+        tensors[f"{name}.reduce.weight"] = reduce.unflatten(1, (-1, 3, 3))
         tensors[f"{name}.expand.weight"] = expand[:, :, None, None].contiguous()
         tensors[f"{name}.bias"] = offset
-        announce(f"{layer}: rank {plan.rank(layer)}, {kept.numel()} of {bias.numel()} channels, residual {residual:.4f}")
+        announce(f"{layer}: rank {rank}, {kept.numel()} of {bias.numel()} channels, residual {residual:.4f}")
         own = torch.cat([_factored(b.float(), tensors, name) for b in torch.split(own, BATCH)])
     return Student(tensors, channels)
 
@@ -78,6 +85,8 @@ def _first(x: torch.Tensor, tensors: Mapping[str, torch.Tensor], name: str) -> t
 
 
 def _factored(x: torch.Tensor, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    if f"{name}.project.weight" in tensors:
+        x = F.conv2d(x, tensors[f"{name}.project.weight"])
     x = F.conv2d(x, tensors[f"{name}.reduce.weight"], padding=1)
     return F.conv2d(x, tensors[f"{name}.expand.weight"], tensors[f"{name}.bias"]).relu_().half()
 
@@ -113,6 +122,37 @@ class _Sums:
         self.y += y.sum(0)
         self.n += len(x)
 
+    def _centred(self, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Covariances of the inputs, with a ridge, and of the inputs with the kept responses."""
+        mx, my = self.x / self.n, self.y[kept] / self.n
+        xx = self.xx / self.n - mx[:, None] * mx
+        xx.diagonal().add_(RIDGE * float(xx.diagonal().mean()))
+        return xx, self.xy[:, kept] / self.n - mx[:, None] * my
+
+    def projection(self, count: int, kept: torch.Tensor) -> torch.Tensor:
+        """(count, I): what of the input channels the responses are told from, the same at all nine positions.
+
+        With M (I, 9·O) the regression's weights and Σ the channels' covariance, mean over positions: the leading
+        eigenvectors u of Σ^½ M Mᵀ Σ^½, as uᵀ Σ^-½, but for the covariance between positions the best of that rank.
+        """
+        xx, xy = self._centred(kept)
+        m = _solved(xx, xy).view(-1, 9, len(kept)).flatten(1)
+        sigma = xx.view(len(m), 9, len(m), 9).diagonal(dim1=1, dim2=3).mean(2)
+        values, vectors = torch.linalg.eigh(sigma)
+        values = values.clamp_min(1e-9 * float(values[-1]))
+        root, inverse = ((vectors * values.pow(power)) @ vectors.T for power in (0.5, -0.5))
+        u = torch.linalg.eigh(root @ m @ m.T @ root).eigenvectors[:, -count:]
+        found: torch.Tensor = u.T @ inverse
+        return found
+
+    def projected(self, projection: torch.Tensor) -> _Sums:
+        """The same sums of inputs brought through (s, I) at each of the nine positions."""
+        every = torch.kron(projection, torch.eye(9, dtype=projection.dtype))
+        sums = _Sums(len(every), len(self.y))
+        sums.xx, sums.xy, sums.x = every @ self.xx @ every.T, every @ self.xy, every @ self.x
+        sums.y, sums.yy, sums.n = self.y, self.yy, self.n
+        return sums
+
     def solve(self, rank: int, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
         """Reduce (r, 9·I), expand (O, r), bias (O,), and the share of the responses' variance that is missed.
 
@@ -120,11 +160,9 @@ class _Sums:
         eigenvectors of the predictions' covariance.
         """
         mx, my = self.x / self.n, self.y[kept] / self.n
-        xx = self.xx / self.n - mx[:, None] * mx
-        xy = self.xy[:, kept] / self.n - mx[:, None] * my
+        xx, xy = self._centred(kept)
         variance = float((self.yy[kept] / self.n - my.square()).sum())
-        xx.diagonal().add_(RIDGE * float(xx.diagonal().mean()))
-        full = torch.linalg.solve(xx, xy, left=True) if len(xx) < 64 else torch.cholesky_solve(xy, torch.linalg.cholesky(xx))
+        full = _solved(xx, xy)
         values, vectors = torch.linalg.eigh(xy.T @ full)
         basis = vectors[:, -rank:]
         reduce = full @ basis
@@ -133,6 +171,10 @@ class _Sums:
         offset = my - basis @ (reduce.T @ mx)
         missed = 1 - float(values[-rank:].sum()) / variance
         return (reduce / scale).T.float().contiguous(), (basis * scale).float(), offset.float(), missed
+
+
+def _solved(xx: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.solve(xx, xy) if len(xx) < 64 else torch.cholesky_solve(xy, torch.linalg.cholesky(xx))
 
 
 def choose(features: torch.Tensor, following: torch.Tensor, count: int) -> torch.Tensor:

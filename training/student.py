@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +17,25 @@ TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 """Layers that the default objective looks at: they keep all of VGG-19's channels, in its order."""
 
 
+class Width(NamedTuple):
+    """Of a convolution: the rank r of its 3×3, how many of VGG-19's channels it keeps, and to how many a 1×1 brings its
+    input first (None: the 3×3 sees all of them)."""
+
+    rank: int
+    kept: int
+    inputs: int | None = None
+
+
 @dataclass(frozen=True)
 class Plan:
-    """For each convolution but the first: the rank r, and how many of VGG-19's channels are kept."""
+    """The widths of each convolution but the first."""
 
     name: str
-    widths: Mapping[str, tuple[int, int]]
-
-    def rank(self, layer: str) -> int:
-        """Channels of the 3×3 convolution."""
-        return self.widths[layer][0]
-
-    def kept(self, layer: str) -> int:
-        """Channels of the feature map."""
-        return self.widths[layer][1]
+    widths: Mapping[str, Width]
 
 
-def _plan(name: str, *widths: tuple[int, int]) -> Plan:
-    return Plan(name, dict(zip(LAYERS[1:], widths, strict=True)))
+def _plan(name: str, *widths: tuple[int, ...]) -> Plan:
+    return Plan(name, {layer: Width(*width) for layer, width in zip(LAYERS[1:], widths, strict=True)})
 
 
 PLANS = {
@@ -44,6 +46,11 @@ PLANS = {
             "narrow",
             *[(16, 32), (32, 128), (32, 64), (96, 256), (64, 128), (64, 128), (64, 128)],
             *[(144, 512), (128, 512), (96, 256), (128, 256), (192, 512)],
+        ),
+        _plan(
+            "slim",
+            *[(16, 32), (32, 128), (48, 64, 64), (112, 256), (80, 128, 112), (64, 128), (64, 128)],
+            *[(144, 512), (144, 512, 192), (112, 256, 160), (128, 256), (224, 512)],
         ),
     )
 }
@@ -73,6 +80,8 @@ class Student:
         w, name = self.tensors, keras_name(layer)
         if layer == LAYERS[0]:
             return F.relu(F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"]))
+        if f"{name}.project.weight" in w:
+            x = F.conv2d(x, w[f"{name}.project.weight"])
         x = F.conv2d(x, w[f"{name}.reduce.weight"], padding=1)
         return F.relu(F.conv2d(x, w[f"{name}.expand.weight"], w[f"{name}.bias"]))
 

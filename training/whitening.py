@@ -64,7 +64,7 @@ class Whitening:
 
     @staticmethod
     def _shaped(name: str, weight: torch.Tensor) -> torch.Tensor:
-        side = 1 if ".expand" in name else 3
+        side = 1 if ".expand" in name or ".project" in name else 3
         return weight.view(len(weight), -1, side, side)
 
 
@@ -77,12 +77,22 @@ def _inputs(student: Student, pictures: torch.Tensor, generator: torch.Generator
             yield f"{name}.weight", _patches(x, generator)
         else:
             x = F.max_pool2d(x, 2, ceil_mode=True) if layer.endswith("_1") else x
-            yield f"{name}.reduce.weight", _patches(F.pad(x, (1, 1, 1, 1)), generator)
-            reduced = F.conv2d(x, student.tensors[f"{name}.reduce.weight"], padding=1)
-            flat = reduced.permute(0, 2, 3, 1).reshape(-1, reduced.shape[1])
-            rows = torch.randint(len(flat), (len(pictures) * POSITIONS,), generator=generator)
-            yield f"{name}.expand.weight", flat[rows]
+            seen = x
+            if f"{name}.project.weight" in student.tensors:
+                yield f"{name}.project.weight", _points(seen, generator)
+                seen = F.conv2d(seen, student.tensors[f"{name}.project.weight"])
+            yield f"{name}.reduce.weight", _patches(F.pad(seen, (1, 1, 1, 1)), generator)
+            yield (
+                f"{name}.expand.weight",
+                _points(F.conv2d(seen, student.tensors[f"{name}.reduce.weight"], padding=1), generator),
+            )
         x = student.layer(layer, x)
+
+
+def _points(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(N · POSITIONS, C), positions drawn with replacement."""
+    flat = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return flat[torch.randint(len(flat), (len(x) * POSITIONS,), generator=generator)]
 
 
 def _patches(padded: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """The compact network: VGG-19 up to relu5_1 with its convolutions factored, small enough to come with the package.
 
 A 3×3 convolution to a few channels, without a ReLU, and a 1×1 convolution back, then VGG's ReLU (Zhang et al. 2015,
-"Accelerating Very Deep Convolutional Networks for Classification and Detection", section 3.1). `training/` makes its
-weights. The feature maps approximate VGG-19's own, channel by channel; layers that no default term looks at keep some of
-their channels only.
+"Accelerating Very Deep Convolutional Networks for Classification and Detection", section 3.1); before some, a 1×1 that
+brings the input to fewer channels (Kim et al. 2015, arXiv:1511.06530). `training/` makes its weights. The feature maps
+approximate VGG-19's own, channel by channel; layers that no default term looks at keep some of their channels only.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Compact(Chain):
 
     Args:
         tensors: `block1_conv1.weight` (O, 3, 3, 3) and `.bias` (O,); for each other convolution `.reduce.weight`
-            (r, I, 3, 3), `.expand.weight` (O, r, 1, 1) and `.bias` (O,). Of any floating type; they want RGB,
-            0..1 minus the mean.
+            (r, I, 3, 3), `.expand.weight` (O, r, 1, 1) and `.bias` (O,); where there is a `.project.weight` (s, I, 1, 1),
+            `.reduce.weight` is (r, s, 3, 3). Of any floating type; they want RGB, 0..1 minus the mean.
         deepest: the last layer that will be asked for.
         pooling, device, precision: see `Chain`.
     """
@@ -68,6 +68,8 @@ class Compact(Chain):
             if not links:
                 links.append(Convolution(layer, tensors[f"{name}.weight"], tensors[f"{name}.bias"], pad=0))
                 continue
+            if f"{name}.project.weight" in tensors:
+                links.append(Convolution(None, tensors[f"{name}.project.weight"], None, pad=0))
             links.append(Convolution(None, tensors[f"{name}.reduce.weight"], None, pad=1))
             links.append(Convolution(layer, tensors[f"{name}.expand.weight"], tensors[f"{name}.bias"], pad=0))
         super().__init__("compact", links, pooling, device, precision)
