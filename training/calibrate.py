@@ -71,7 +71,7 @@ def calibrate(
             tensors[f"{name}.project.weight"] = projection.float()[:, :, None, None].contiguous()
             sums = sums.projected(projection)
         reduce, expand, offset, residual = sums.solve(rank, kept)
-        tensors[f"{name}.reduce.weight"] = reduce.unflatten(1, (-1, 3, 3))
+        tensors[f"{name}.reduce.weight"] = reduce.view(len(reduce), -1, 3, 3)
         tensors[f"{name}.expand.weight"] = expand[:, :, None, None].contiguous()
         tensors[f"{name}.bias"] = offset
         announce(f"{layer}: rank {rank}, {kept.numel()} of {bias.numel()} channels, residual {residual:.4f}")

@@ -53,6 +53,10 @@ class InverseHessian:
         del self.pairs[: -self.memory]
         return True
 
+    def copy(self) -> InverseHessian:
+        """H as it is now; the pairs themselves are shared and never written to."""
+        return InverseHessian(list(self.pairs), self.memory)
+
     def apply(self, vector: torch.Tensor) -> torch.Tensor:
         """H·vector, of the vector's shape. Without pairs, the vector itself."""
         q = vector.clone()
@@ -65,6 +69,22 @@ class InverseHessian:
         for pair, alpha in zip(self.pairs, reversed(alphas), strict=True):
             q.add_(pair.s, alpha=alpha - _dot(pair.y, q) / pair.curvature)
         return q
+
+    def apply_each(self, vectors: torch.Tensor) -> torch.Tensor:
+        """H·v of every row of (T, N), float64: the same recursion on coefficients of the pairs (Chen, Wang & Zhou 2014,
+        "Large-scale L-BFGS using MapReduce", section 3), which needs two products of matrices for all rows."""
+        if not self.pairs:
+            return vectors.clone()
+        s = torch.stack([pair.s.flatten() for pair in self.pairs]).double()
+        y = torch.stack([pair.y.flatten() for pair in self.pairs]).double()
+        sy, yy, b, c = s @ y.T, y @ y.T, s @ vectors.T, y @ vectors.T
+        alpha, keep = torch.zeros_like(b), torch.zeros_like(b)
+        for i in reversed(range(len(s))):
+            alpha[i] = (b[i] - sy[i, i + 1 :] @ alpha[i + 1 :]) / sy[i, i]
+        gamma = float(sy[-1, -1] / yy[-1, -1])
+        for i in range(len(s)):
+            keep[i] = alpha[i] - (gamma * (c[i] - yy[i] @ alpha) + sy[:i, i] @ keep[:i]) / sy[i, i]
+        return gamma * (vectors - alpha.T @ y) + keep.T @ s
 
 
 @dataclass(frozen=True)
@@ -144,6 +164,33 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.dot(a.flatten().double(), b.flatten().double()))
 
 
+@dataclass(frozen=True)
+class Move:
+    """A step, and how it hangs on the gradient: `image` = clip(`target`), `target` = x − length · P' H P g.
+
+    Attributes:
+        image, target: (1, 3, H, W), the next picture with and without the bounds.
+        length: 0 when no descent was found.
+        hessian: H as it was for this step.
+        held, outward: where P and P' are zero.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    length: float
+    hessian: InverseHessian
+    held: torch.Tensor
+    outward: torch.Tensor
+
+    def of(self, gradients: torch.Tensor) -> torch.Tensor:
+        """What each of several gradients (T, 3, H, W), float64, moved: linear, so that parts add up to the whole."""
+        if not self.length:
+            return torch.zeros_like(gradients)
+        free = gradients.masked_fill(self.held, 0)
+        moved = self.hessian.apply_each(free.flatten(1)).view_as(gradients)
+        return moved.mul_(-self.length).masked_fill_(self.outward, 0)
+
+
 @dataclass
 class LBFGS:
     """The minimiser at one size, within bounds.
@@ -162,12 +209,12 @@ class LBFGS:
     low: float = -math.inf
     high: float = math.inf
 
-    def direction(self, image: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """−P H P g: zero where a bound holds the pixel, and where the way leads out of the bounds."""
+    def direction(self, image: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """−P' H P g, zero where a bound holds the pixel and where the way leads out of the bounds; where either is so."""
         held = ((image <= self.low) & (gradient > 0)) | ((image >= self.high) & (gradient < 0))
-        direction = self.hessian.apply(gradient.masked_fill(held, 0)).neg_().masked_fill_(held, 0)
-        outward = ((image <= self.low) & (direction < 0)) | ((image >= self.high) & (direction > 0))
-        return direction.masked_fill_(outward, 0)
+        direction = self.hessian.apply(gradient.masked_fill(held, 0)).neg_()
+        outward = held | ((image <= self.low) & (direction < 0)) | ((image >= self.high) & (direction > 0))
+        return direction.masked_fill_(outward, 0), held, outward
 
     def step(
         self,
@@ -176,8 +223,8 @@ class LBFGS:
         gradient: torch.Tensor,
         evaluate: Callable[[torch.Tensor], tuple[float, torch.Tensor]],
         first_move: float,
-    ) -> torch.Tensor:
-        """The next picture, within the bounds; the same one when no descent was found.
+    ) -> Move:
+        """The way to the next picture, within the bounds; to the same one when no descent was found.
 
         Args:
             image: (1, 3, H, W), within the bounds.
@@ -185,31 +232,33 @@ class LBFGS:
             evaluate: value and gradient at another picture.
             first_move: the largest change of a pixel that the first trial of a new history makes, 0..1.
         """
-        direction = self.direction(image, gradient)
+        direction, held, outward = self.direction(image, gradient)
         slope = _dot(direction, gradient)
         if slope >= 0:
             self.hessian.pairs.clear()
-            direction = self.direction(image, gradient)
+            direction, held, outward = self.direction(image, gradient)
             slope = _dot(direction, gradient)
-        if slope >= 0 or not math.isfinite(slope):
-            return image
 
-        def along(length: float) -> torch.Tensor:
-            return (image + length * direction).clamp_(self.low, self.high)
+        def move(length: float) -> Move:
+            target = image + length * direction if length else image
+            return Move(target.clamp(self.low, self.high), target, length, self.hessian.copy(), held, outward)
+
+        if slope >= 0 or not math.isfinite(slope):
+            return move(0.0)
 
         def probe(length: float) -> Trial:
-            point = along(length)
+            point = (image + length * direction).clamp_(self.low, self.high)
             there, g = evaluate(point)
             moving = (point > self.low) & (point < self.high)
             return Trial(length, there, _dot(g.masked_fill(~moving, 0), direction), g)
 
         first = 1.0 if self.hessian.pairs else first_move / float(direction.abs().max())
         found = wolfe(probe, Trial(0.0, value, slope, gradient), first)
+        moved = move(found.length)
         if not found.length:
             self.hessian.pairs.clear()
-            return image
-        point = along(found.length)
-        s = point - image
+            return moved
+        s = moved.image - image
         # Pixels that did not move say nothing of the curvature along the step.
         self.hessian.update(s, (found.gradient - gradient).masked_fill(s == 0, 0))
-        return point
+        return moved

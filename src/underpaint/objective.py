@@ -16,7 +16,7 @@ of the recipe, so a weight of 0 takes a layer's paint away and leaves the others
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,14 @@ class TermValue:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The objective at one picture: every term's values, and the total's `gradient` by the pixels, (1, 3, H, W) float32."""
+    """The objective at one picture: every term's values, and the total's `gradient` by the pixels, (1, 3, H, W) float32.
+
+    `parts` are the terms' own weighted gradients, of that shape each, where they were asked for: they add up to it.
+    """
 
     terms: tuple[TermValue, ...]
     gradient: torch.Tensor
+    parts: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
@@ -133,39 +137,45 @@ class Objective:
         """Every layer that a term looks at."""
         return list(dict.fromkeys(t.layer for t in self.terms if not isinstance(t, SmoothnessTerm)))
 
+    def only(self, names: Collection[str]) -> Objective:
+        """The same objective with these terms alone; their weights and normalisers stay as they are."""
+        terms = tuple(t for t in self.terms if t.name in names)
+        styled = {t.layer for t in terms if isinstance(t, StyleTerm)}
+        return Objective(self.network, terms, {layer: r for layer, r in self.regions.items() if layer in styled})
+
     @torch.no_grad()
-    def evaluate(self, image: torch.Tensor, draw: int = 0, norms: bool = False) -> Evaluation:
+    def evaluate(self, image: torch.Tensor, draw: int = 0, apart: bool = False) -> Evaluation:
         """All terms' values and the total's gradient.
 
         Args:
             image: (1, 3, H, W), float32, 0..1.
             draw: what random directions are drawn from (the sliced statistic only).
-            norms: also each term's weighted gradient's norm by the pixels: one way back more for each term.
+            apart: also each term's own weighted gradient and its norm: one way back for each term.
         """
-        tape = self.network.tape(image, self.layers)
         found = _Pass()
-        self._content(tape, found)
-        self._style(tape, found, draw)
+        tape = self.network.tape(image, self.layers) if self.layers else None
+        if tape is not None:
+            self._content(tape, found)
+            self._style(tape, found, draw)
+        parts: dict[str, torch.Tensor] = {}
         gradient = torch.zeros_like(image)
-        lengths = {t.name: 0.0 for t in self.terms} if norms else {}
         for term in self.terms:
             if isinstance(term, SmoothnessTerm):
                 found.values[term.name], g = term.value_and_gradient(image)
-                gradient.add_(g, alpha=term.weight)
-                if norms:
-                    lengths[term.name] = float(g.norm()) * term.weight
-        if norms:
-            # The way back is linear: the terms' own gradients add up to the total's.
-            for name, (layer, seed) in found.seeds.items():
-                g = tape.pullback({layer: seed})
-                lengths[name] = float(g.norm())
+                parts[term.name] = g.mul_(term.weight)
                 gradient += g
-        elif found.layers:
+            elif apart and tape is not None:
+                # The way back is linear: the terms' own gradients add up to the total's.
+                seed = found.seeds.get(term.name)
+                parts[term.name] = torch.zeros_like(image) if seed is None else tape.pullback({seed[0]: seed[1]})
+                gradient += parts[term.name]
+        if tape is not None and found.layers and not apart:
             gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
+        lengths = {name: float(g.norm()) for name, g in parts.items()} if apart else {}
         values = (
             TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, lengths.get(t.name)) for t in self.terms
         )
-        return Evaluation(tuple(values), gradient)
+        return Evaluation(tuple(values), gradient, parts if apart else {})
 
     def _content(self, tape: Tape, found: _Pass) -> None:
         for term in self.terms:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from underpaint.adam import Adam
 from underpaint.errors import UnderpaintError
 from underpaint.lbfgs import LBFGS, InverseHessian
+from underpaint.ledger import Ledger, resample
 from underpaint.objective import Evaluation, Objective, TermValue
 from underpaint.recipe import Recipe
 
@@ -47,6 +48,7 @@ class State:
         average: the running average of the iterates; `averaged` says of how many.
         adam, lbfgs: the optimiser's own state, whichever is in use.
         totals: the total of each step at this scale.
+        ledger: the account of the pixels, where one is kept.
     """
 
     scale: int
@@ -58,6 +60,7 @@ class State:
     adam: Adam | None = None
     lbfgs: LBFGS | None = None
     totals: list[float] = field(default_factory=list)
+    ledger: Ledger | None = None
 
     @property
     def result(self) -> torch.Tensor:
@@ -67,7 +70,8 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did. `image` is the picture after it, (1, 3, H, W), not a copy; the terms are those before it.
+    """What one step did. `image` is the picture after it, (1, 3, H, W), not a copy; the terms are those before it, and so
+    are `parts`, the terms' own gradients, which a run with a ledger has.
 
     The last step of a run has `final`: nothing moved, its terms are those of the pastiche itself.
     """
@@ -79,6 +83,7 @@ class Step:
     terms: tuple[TermValue, ...]
     image: torch.Tensor
     state: State
+    parts: Mapping[str, torch.Tensor] = field(default_factory=dict)
     scale_done: bool = False
     final: bool = False
 
@@ -94,13 +99,22 @@ def draw(seed: int, scale: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def optimise(recipe: Recipe, stage: Callable[[int], Stage], state: State | None = None) -> Iterator[Step]:
+def optimise(
+    recipe: Recipe,
+    stage: Callable[[int], Stage],
+    state: State | None = None,
+    *,
+    ledger: bool = False,
+    norms_every: int = NORMS_EVERY,
+) -> Iterator[Step]:
     """Runs the recipe's schedule.
 
     Args:
         recipe: see `Recipe`.
         stage: makes the objective at a scale; called once a scale, in order.
         state: where to go on; None to begin.
+        ledger: keep the account of the pixels (`State.ledger`); every step then has its `parts`.
+        norms_every: the terms' gradients are measured at every so many steps; 0 for never.
 
     Raises:
         NotFinite: the loss is infinite or not a number; the state still holds the last good picture.
@@ -111,10 +125,12 @@ def optimise(recipe: Recipe, stage: Callable[[int], Stage], state: State | None 
     for scale in range(first, len(schedule)):
         here = stage(scale)
         state = _enter(recipe, state, here, scale)
-        yield from _run_scale(recipe, here.objective, state, schedule[scale])
+        if ledger and state.ledger is None:
+            state.ledger = Ledger.begin([term.name for term in here.objective.terms], state.image)
+        yield from _run_scale(recipe, here.objective, state, schedule[scale], norms_every)
     assert state is not None
     assert here is not None
-    evaluation = _evaluate(recipe, here.objective, state, state.result, norms=True)
+    evaluation = _evaluate(recipe, here.objective, state, state.result, apart=bool(norms_every) or ledger)
     yield _step(state, evaluation, final=True)
 
 
@@ -125,9 +141,12 @@ def _enter(recipe: Recipe, state: State | None, stage: Stage, scale: int) -> Sta
         state = State(scale, 0, 0, image, image.clone())
     elif state.scale < scale:
         size = stage.start.shape[-2:]
-        image = resample(state.result, size).clamp_(0, 1)
-        adam = state.adam
-        state = State(scale, 0, state.step, image, image.clone())
+        target = resample(state.result, size)
+        image = target.clamp(0, 1)
+        adam, ledger = state.adam, state.ledger
+        if ledger is not None:
+            ledger.resized(size, image - target, recipe.carry_moments)
+        state = State(scale, 0, state.step, image, image.clone(), ledger=ledger)
         if adam is not None and recipe.carry_moments:
             m, v = resample(adam.m, size), F.interpolate(adam.v, size, mode="bilinear").clamp_(min=0)
             state.adam = Adam(m, v, adam.t, recipe.betas)
@@ -138,22 +157,16 @@ def _enter(recipe: Recipe, state: State | None, stage: Stage, scale: int) -> Sta
     return state
 
 
-def resample(image: torch.Tensor, size: tuple[int, ...] | torch.Size) -> torch.Tensor:
-    """The linear map that carries a picture (1, C, H, W) to the next size: bicubic, not clamped."""
-    return F.interpolate(image, tuple(size), mode="bicubic", align_corners=False)
-
-
-def _run_scale(recipe: Recipe, objective: Objective, state: State, count: int) -> Iterator[Step]:
+def _run_scale(recipe: Recipe, objective: Objective, state: State, count: int, norms_every: int) -> Iterator[Step]:
     known: Evaluation | None = None
     while state.iteration < count:
-        norms = state.step % NORMS_EVERY == 0
-        if known is None or norms:
-            known = _evaluate(recipe, objective, state, state.image, norms)
+        apart = state.ledger is not None or (norms_every > 0 and state.step % norms_every == 0)
+        if known is None or (apart and not known.parts):
+            known = _evaluate(recipe, objective, state, state.image, apart)
         evaluation = known
-        known = None
         if state.adam is not None:
-            rate = _rate(recipe, state.iteration, count)
-            state.image = state.image.add(state.adam.step(evaluation.gradient, rate)).clamp_(0, 1)
+            _adam(recipe, state, evaluation, count)
+            known = None
         else:
             known = _lbfgs(recipe, objective, state, evaluation)
         state.iteration += 1
@@ -164,6 +177,15 @@ def _run_scale(recipe: Recipe, objective: Objective, state: State, count: int) -
         yield _step(state, evaluation, scale_done=done)
         if done:
             return
+
+
+def _adam(recipe: Recipe, state: State, here: Evaluation, count: int) -> None:
+    assert state.adam is not None
+    rate = _rate(recipe, state.iteration, count)
+    target = state.image.add(state.adam.step(here.gradient, rate))
+    state.image = target.clamp(0, 1)
+    if state.ledger is not None:
+        state.ledger.moved_by_adam(state.adam, rate, here.parts, state.image - target)
 
 
 def _rate(recipe: Recipe, iteration: int, count: int) -> float:
@@ -177,7 +199,10 @@ def _average(recipe: Recipe, state: State, count: int) -> None:
     if state.adam is None or recipe.average_from >= 1 or state.iteration <= recipe.average_from * count:
         return
     state.averaged += 1
-    state.average.lerp_(state.image, max(1 / state.averaged, 1 - recipe.average_decay))
+    weight = max(1 / state.averaged, 1 - recipe.average_decay)
+    state.average.lerp_(state.image, weight)
+    if state.ledger is not None:
+        state.ledger.averaged(weight)
 
 
 def _converged(recipe: Recipe, state: State) -> bool:
@@ -193,20 +218,23 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
     seen: list[tuple[torch.Tensor, Evaluation]] = []
 
     def evaluate(image: torch.Tensor) -> tuple[float, torch.Tensor]:
-        seen.append((image, objective.evaluate(image, draw(recipe.seed, state.scale, 0))))
+        seen.append((image, objective.evaluate(image, draw(recipe.seed, state.scale, 0), state.ledger is not None)))
         del seen[:-1]
         total, gradient = seen[-1][1].total, seen[-1][1].gradient
         # The line search backs away from what is not finite, whether in the value or in the slope.
         return total if bool(torch.isfinite(gradient).all()) else math.inf, gradient
 
-    state.image = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
+    move = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
+    if state.ledger is not None:
+        state.ledger.moved_by_lbfgs(move, here.parts)
+    state.image = move.image
     return next((found for image, found in seen if torch.equal(image, state.image)), None)
 
 
-def _evaluate(recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, norms: bool) -> Evaluation:
+def _evaluate(recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, apart: bool) -> Evaluation:
     # A line search needs one function, so L-BFGS keeps a scale's first draw.
     number = draw(recipe.seed, state.scale, state.iteration if recipe.optimizer == "adam" else 0)
-    evaluation = objective.evaluate(image, number, norms)
+    evaluation = objective.evaluate(image, number, apart)
     if not math.isfinite(evaluation.total) or not bool(torch.isfinite(evaluation.gradient).all()):
         bad = [term.name for term in evaluation.terms if not math.isfinite(term.weighted)]
         raise NotFinite(
@@ -225,6 +253,7 @@ def _step(state: State, evaluation: Evaluation, scale_done: bool = False, final:
         terms=evaluation.terms,
         image=state.result,
         state=state,
+        parts=evaluation.parts if state.ledger is not None else {},
         scale_done=scale_done,
         final=final,
     )
