@@ -79,7 +79,7 @@ def test_adams_columns_are_those_of_a_literal_account():
     """Every term's moment and update written out, over two sizes, with the average, in double precision throughout."""
     made = scene(**RECIPES["adam carried"])
     names = [term.name for term in made.stage(0).objective.terms]
-    columns, moments, average = {n: 0.0 for n in names}, {n: 0.0 for n in names}, {}
+    columns, moments, average = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), {}
     count, v, t, scale = 0, 0.0, 0, 0
     resize = torch.nn.functional.interpolate
     for step in optimise(made.recipe, made.stage, ledger=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,17 +14,24 @@ from underpaint.adam import Adam
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.lbfgs import LBFGS, InverseHessian, Pair
+from underpaint.ledger import Ledger
 from underpaint.optimise import State
 
 FORMAT = "underpaint checkpoint 1"
 
 
-def write(path: Path, state: State, recipe_digest: str, seconds: float) -> None:
+WATCH = "watch."
+
+
+def write(
+    path: Path, state: State, recipe_digest: str, seconds: float, watch: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Saves the state.
 
     Args:
         recipe_digest: `Recipe.digest()`, checked when read.
         seconds: how long the run has been running.
+        watch: what whoever follows the run carries along; `read_watch` gives it back.
     """
     tensors = {"image": state.image, "average": state.average}
     numbers = {
@@ -40,6 +48,11 @@ def write(path: Path, state: State, recipe_digest: str, seconds: float) -> None:
         numbers |= {"lbfgs.pairs": len(state.lbfgs.hessian.pairs)}
         for place, (s, y, *_) in enumerate(state.lbfgs.hessian.pairs):
             tensors |= {f"lbfgs.s{place}": s, f"lbfgs.y{place}": y}
+    if (ledger := state.ledger) is not None:
+        numbers |= {"ledger": list(ledger.terms)}
+        kept = {"entries": ledger.entries, "average": ledger.average, "moments": ledger.moments}
+        tensors |= {f"ledger.{name}": t for name, t in kept.items() if t is not None}
+    tensors |= {WATCH + name: t for name, t in (watch or {}).items()}
     metadata = {
         "format": FORMAT,
         "state": json.dumps(numbers),
@@ -83,4 +96,14 @@ def read(path: Path, device: torch.device, recipe_digest: str | None = None) -> 
     if "lbfgs.pairs" in numbers:
         pairs = [Pair.of(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers["lbfgs.pairs"])]
         state.lbfgs = LBFGS(InverseHessian(pairs), 0.0, 1.0)
+    if "ledger" in numbers:
+        average, moments = tensors.get("ledger.average"), tensors.get("ledger.moments")
+        state.ledger = Ledger(tuple(numbers["ledger"]), tensors["ledger.entries"], average, moments)
     return state, float(metadata["seconds"])
+
+
+def read_watch(path: Path) -> dict[str, torch.Tensor]:
+    """What `write` was given as `watch`, of a checkpoint that `read` has read."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(WATCH)]  # noqa: SIM118
+        return {name.removeprefix(WATCH): file.get_tensor(name) for name in names}

@@ -61,6 +61,7 @@ class Scene:
     def __init__(self, recipe: Recipe, pictures: Pictures, network: Network, polish: Network | None = None) -> None:
         self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
+        self._last: tuple[int, Stage] | None = None
         _check(recipe, pictures)
         self._content = _opaque(pictures.content)
         self._styles = [_recolour(recipe, _opaque(p), self._content) for p in pictures.styles]
@@ -92,7 +93,12 @@ class Scene:
         return self.polish
 
     def stage(self, scale: int) -> Stage:
-        """The objective and the start at a scale; runs the network once on every picture."""
+        """The objective and the start at a scale; runs the network once on every picture. The last one asked for is kept."""
+        if self._last is None or self._last[0] != scale:
+            self._last = scale, self._stage(scale)
+        return self._last[1]
+
+    def _stage(self, scale: int) -> Stage:
         recipe, size, network = self.recipe, self.size(scale), self.network_at(scale)
         smaller = recipe.sizes()[scale] / recipe.size
         content = self._tensor(self._content, size)
@@ -118,11 +124,7 @@ class Scene:
         self, place: int, scale: int, of_content: dict[str, torch.Tensor], regions: dict[str, list[Region]]
     ) -> list[Term]:
         recipe, statistic = self.recipe, STATISTICS[self.recipe.statistic]
-        style = self._styles[place]
-        extent = max(style.shape[:2])
-        longest = min(extent, round(recipe.sizes()[scale] * recipe.style_scale))
-        size = images.size_for(style.shape[:2], longest)
-        features = self.network_at(scale).features(self._tensor(style, size), list(recipe.style_layers))
+        features = self.network_at(scale).features(self.style(place, scale), list(recipe.style_layers))
         shares = recipe.style_weights or (1.0,) * len(self._styles)
         share = shares[place] / sum(shares)
         prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
@@ -175,6 +177,16 @@ class Scene:
         if recipe.start_noise:
             image = image + recipe.start_noise * noise
         return image.clamp(0, 1)
+
+    def style(self, place: int, scale: int) -> torch.Tensor:
+        """A style picture as it is looked at at a scale, (1, 3, h, w)."""
+        style = self._styles[place]
+        longest = min(max(style.shape[:2]), round(self.recipe.sizes()[scale] * self.recipe.style_scale))
+        return self._tensor(style, images.size_for(style.shape[:2], longest))
+
+    def content(self, scale: int) -> torch.Tensor:
+        """The content picture at a scale, (1, 3, H, W)."""
+        return self._tensor(self._content, self.size(scale))
 
     def _tensor(self, rgb: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         small = images.resize(rgb, size)

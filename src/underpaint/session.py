@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -64,6 +64,18 @@ class Options:
     progress: Callable[[int, int | None], None] | None = None
 
 
+class Watch(Protocol):
+    """Follows a run with a ledger, step by step, and goes along in its checkpoints."""
+
+    def see(self, step: Step) -> None:
+        """A step that was just made."""
+        ...
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What it has to remember."""
+        ...
+
+
 class Session:
     """A run being painted. Iterate over it for its steps; afterwards `run` is there.
 
@@ -74,6 +86,9 @@ class Session:
         recipe, pictures, options: what to do.
         folder: where to keep it, a folder made by `create_folder`; None keeps it in memory only.
         state, seconds, known: where to go on: state, time spent and history so far.
+
+    Attributes:
+        watch: set before the first step, it makes the run keep a ledger and is shown every step.
     """
 
     def __init__(
@@ -97,6 +112,7 @@ class Session:
         self._opened, self._state, self._seconds = opened, state, seconds
         self._history: list[Row] = list(known)
         self.facts: dict[str, Any] = {}
+        self.watch: Watch | None = None
         if recipe.network == "compact" and not recipe.polish:
             self.notes.append(COMPACT_NOTE)
 
@@ -131,8 +147,10 @@ class Session:
         """The steps, timed and remembered."""
         begun = time.perf_counter() - self._seconds
         with device.deterministic(self.options.deterministic):
-            for step in optimise(self.recipe, self.scene.stage, self._state):
+            for step in optimise(self.recipe, self.scene.stage, self._state, ledger=self.watch is not None):
                 self._state = step.state
+                if self.watch is not None:
+                    self.watch.see(step)
                 self._seconds = time.perf_counter() - begun
                 self._history += rows(step, self._seconds)
                 yield step
@@ -184,7 +202,8 @@ class Session:
 
     def _checkpoint(self, folder: Path) -> None:
         assert self._state is not None
-        checkpoint.write(folder / "checkpoint.safetensors", self._state, self.recipe.digest(), self._seconds)
+        carried = None if self.watch is None else self.watch.state()
+        checkpoint.write(folder / "checkpoint.safetensors", self._state, self.recipe.digest(), self._seconds, carried)
 
     def _close(self, folder: Path, done: bool) -> None:
         """The last things of a run, whether it came to its end or not."""
@@ -208,6 +227,11 @@ class Session:
             "losses": run.losses if self._history else {},
         }
         write_facts(folder, self.facts)
+
+    @property
+    def state(self) -> State | None:
+        """The optimiser's, None before the first step."""
+        return self._state
 
     @property
     def run(self) -> Run:

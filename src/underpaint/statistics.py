@@ -227,16 +227,17 @@ class Sliced:
     cost between the projected features (Heitz et al. 2021, "A Sliced Wasserstein Loss for Neural Texture
     Synthesis", eqs. 4-6).
 
-    Departures: at most 32 directions (the paper draws as many as there are channels), drawn anew at every step;
+    Departures: at most `slices` directions (the paper draws as many as there are channels), drawn anew at every step;
     samples of unequal numbers are compared through quantiles, linear between samples.
     """
 
     name: StatisticName = "sliced"
+    slices: int = SLICES
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> Quantiles:
         """The features projected and sorted."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        count = min(SLICES, x.shape[1])
+        count = min(self.slices, x.shape[1])
         generator = torch.Generator().manual_seed(draw)
         directions = torch.randn(count, x.shape[1], generator=generator, dtype=torch.float64)
         directions = (directions / directions.norm(dim=1, keepdim=True)).to(dtype).to(x.device)

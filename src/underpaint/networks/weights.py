@@ -33,6 +33,14 @@ class WeightsFile:
     aliases: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class LocalFile:
+    """A file that is used where it is found and never fetched: no publisher has the whole of it under one address."""
+
+    filename: str
+    aliases: tuple[str, ...] = ()
+
+
 # Names, addresses and hashes as in keras.applications.vgg19 and .vgg16.
 VGG19 = WeightsFile(
     "vgg19",
@@ -50,6 +58,8 @@ VGG16 = WeightsFile(
     59,
     ("vgg16_imagenet_conv.safetensors",),
 )
+# torchvision publishes the backbone and Zhang et al. the heads, each as a pickle.
+LPIPS = LocalFile("lpips_squeeze.safetensors")
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ def cache_folder() -> Path:
 
 
 def find(
-    file: WeightsFile,
+    file: WeightsFile | LocalFile,
     given: Path | None = None,
     cache: Path | None = None,
     environ: Mapping[str, str] | None = None,
@@ -96,7 +106,7 @@ def find(
     return None if path is None else Located(path, "cache")
 
 
-def _in_folder(file: WeightsFile, folder: Path) -> Path | None:
+def _in_folder(file: WeightsFile | LocalFile, folder: Path) -> Path | None:
     names = (file.filename, *file.aliases)
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
@@ -231,9 +241,17 @@ def load(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
 
 
 def _read_safetensors(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+    return read_tensors(path, [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")])
+
+
+def read_tensors(path: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The named tensors of a safetensors file as float32; nothing else of the file is read.
+
+    Raises:
+        UnderpaintError: not safetensors, damaged, or a tensor missing.
+    """
     from safetensors import SafetensorError, safe_open
 
-    names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     try:
         with safe_open(path, "pt") as file:
             if missing := sorted(set(names) - set(file.keys())):

@@ -1,0 +1,179 @@
+"""Attributions: from one run, or from the table of all coalitions, to a figure for each style layer.
+
+Each says what it measures (unit), against what (baseline), how far it fails to add up (residual, where it should) and how sure
+it is (an interval, or why there is none). Values are raw; `shares` normalises, for those who need it, and only where that has a
+meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from underpaint.coalitions import Estimate, Game, alone_weights, left_out_weights, shapley_weights
+from underpaint.cross import CrossMatrix
+from underpaint.ledger import CLAMP, START
+from underpaint.path import Differentiable
+from underpaint.run import Row
+
+SINGLE = "a single deterministic run: nothing was repeated"
+"""Why most attributions have no interval."""
+
+TIE = 0.01
+"""Values nearer to each other than this share of the largest one's size are a tie, where there is no interval."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One method's figure for each style layer.
+
+    Attributes:
+        method: its name in attribution.csv.
+        values: by layer, raw; more is more of the picture made by the layer.
+        unit, baseline: what a value is, and what it is counted from.
+        low, high: 95 % intervals by layer, or None and then `why` says why.
+        residual: how far the method misses what its values should add up to, relative; None where nothing is claimed.
+        kind: "run" if a single run gives it, "coalitions" if it takes many.
+    """
+
+    method: str
+    values: Mapping[str, float]
+    unit: str
+    baseline: str
+    low: Mapping[str, float] | None = None
+    high: Mapping[str, float] | None = None
+    why: str = SINGLE
+    residual: float | None = None
+    kind: str = "run"
+
+    def shares(self) -> dict[str, float] | None:
+        """The values divided by their sum; None where some are negative and a share means nothing."""
+        total = sum(self.values.values())
+        if total <= 0 or min(self.values.values()) < 0:
+            return None
+        return {layer: value / total for layer, value in self.values.items()}
+
+    def order(self) -> list[str]:
+        """The layers, the largest value first."""
+        return sorted(self.values, key=lambda layer: -self.values[layer])
+
+    def tied(self, a: str, b: str) -> bool:
+        """Whether two layers are a tie: nearer than a hundredth of the largest value."""
+        largest = max(abs(v) for v in self.values.values())
+        return abs(self.values[a] - self.values[b]) <= TIE * largest
+
+
+def layer_of(term: str) -> str | None:
+    """The style layer of a term's name (`style/relu3_1`, `style2/relu3_1`), or None."""
+    kind, _, layer = term.partition("/")
+    return layer if kind.startswith("style") and layer else None
+
+
+def by_layer(values: Mapping[str, float], layers: Sequence[str]) -> dict[str, float]:
+    """Sums of the style terms of each layer."""
+    return {layer: sum(v for term, v in values.items() if layer_of(term) == layer) for layer in layers}
+
+
+def final_loss(history: Sequence[Row], layers: Sequence[str]) -> Attribution:
+    """The usual one: each layer's weighted style loss of the pastiche. It measures the scale and the residual of a term."""
+    last = history[-1].step
+    values = by_layer({row.term: row.weighted for row in history if row.step == last}, layers)
+    return Attribution("final_loss", values, "weighted loss left", "a perfect match (0)")
+
+
+def loss_removed(begun: Mapping[str, float], history: Sequence[Row], layers: Sequence[str]) -> Attribution:
+    """How much of each layer's weighted loss went, from the content picture to the pastiche, at the last size.
+
+    Args:
+        begun: the terms' weighted losses at the content picture.
+    """
+    last = history[-1].step
+    left = {row.term: row.weighted for row in history if row.step == last}
+    values = by_layer({term: begun[term] - left[term] for term in begun}, layers)
+    return Attribution("loss_removed", values, "weighted loss removed", "the content picture at the last size")
+
+
+def gradient_norm(history: Sequence[Row], layers: Sequence[str]) -> Attribution:
+    """Mean over the last size's steps of the norm of each layer's weighted gradient by the pixels."""
+    scale = max(row.scale for row in history)
+    rows = [row for row in history if row.scale == scale and row.gradient_norm is not None]
+    steps = len({row.step for row in rows})
+    sums: dict[str, float] = {}
+    for row in rows:
+        sums[row.term] = sums.get(row.term, 0.0) + float(row.gradient_norm or 0.0) / steps
+    return Attribution("gradient_norm", by_layer(sums, layers), "weighted loss per pixel value", "no gradient (0)")
+
+
+def projection(account: Mapping[str, torch.Tensor], layers: Sequence[str]) -> Attribution:
+    """⟨c_l, Δ⟩ / ‖Δ‖² of the ledger's columns, Δ = Σ columns + clamp: the part of the way that a column went.
+
+    All columns' and clamp's sum to 1.
+    """
+    change = torch.stack([c for name, c in account.items() if name != START]).sum(0)
+    energy = max(float(change.square().sum()), 1e-30)
+    values = {name: float((c * change).sum()) / energy for name, c in account.items() if name != START}
+    residual = abs(sum(values.values()) - 1)
+    return Attribution(
+        "ledger", by_layer(values, layers), "share of the pixels' change", "the start, resized", residual=residual
+    )
+
+
+def cross_sums(cross: CrossMatrix, layers: Sequence[str]) -> Attribution:
+    """How much of the fall of all style terms, at all sizes, each column painted."""
+    rows = [i for i, name in enumerate(cross.terms) if layer_of(name)]
+    whole = torch.stack([matrix[rows].sum(0) for matrix in cross.matrices.values()]).sum(0)
+    values = dict(zip(cross.columns, (-whole).tolist(), strict=True))
+    unit, baseline = "weighted style loss removed, all sizes", "each size's first picture"
+    return Attribution("cross", by_layer(values, layers), unit, baseline, residual=cross.residual())
+
+
+def judge_path(falls: Mapping[str, float], residual: float, layers: Sequence[str]) -> Attribution:
+    """How much of the judge's fall along the run each column brought (`underpaint.path`)."""
+    return Attribution("judge_path", by_layer(falls, layers), "fall of J", "the start, resized", residual=residual)
+
+
+def judge_slope(account: Mapping[str, torch.Tensor], judge: Differentiable, layers: Sequence[str]) -> Attribution:
+    """−⟨∇J(pastiche), c_l⟩: what J says of each column at the end, to first order."""
+    device = next(iter(account.values())).device
+    _, gradient = judge.gradient(torch.stack(list(account.values())).sum(0)[None].float().to(device))
+    values = {name: -float((gradient[0].double() * c).sum()) for name, c in account.items() if name not in (START, CLAMP)}
+    return Attribution("judge_slope", by_layer(values, layers), "fall of J, first order", "the pastiche")
+
+
+def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, layers: Sequence[str]) -> Attribution:
+    """J(pastiche − the layer's columns) − J(pastiche), clipped to 0..1: paint taken off the finished picture, re-judged."""
+    pastiche = torch.stack(list(account.values())).sum(0)
+    whole, _ = judge.gradient(pastiche[None].float().clamp(0, 1))
+    values = {}
+    for layer in layers:
+        without = pastiche - torch.stack([c for name, c in account.items() if layer_of(name) == layer]).sum(0)
+        values[layer] = judge.gradient(without[None].float().clamp(0, 1))[0] - whole
+    return Attribution("column_removed", values, "rise of J", "the pastiche")
+
+
+def _of_game(method: str, game: Game, weights: np.ndarray, unit: str, baseline: str, residual: float | None) -> Attribution:
+    estimates: list[Estimate] = [game.estimate(w) for w in weights]
+    values = {layer: e.value for layer, e in zip(game.players, estimates, strict=True)}
+    if game.noise is None:
+        return Attribution(method, values, unit, baseline, residual=residual, kind="coalitions")
+    low, high = (
+        {layer: float(getattr(e, side) or 0.0) for layer, e in zip(game.players, estimates, strict=True)}
+        for side in ("low", "high")
+    )
+    return Attribution(method, values, unit, baseline, low, high, "", residual, "coalitions")
+
+
+def of_game(game: Game) -> list[Attribution]:
+    """Leave-one-out, alone and Shapley, from the table of coalitions."""
+    n = len(game.players)
+    shapley = shapley_weights(n)
+    fall = game.fall().value
+    missed = abs(float((shapley @ game.values).sum()) - fall) / max(abs(fall), 1e-12)
+    return [
+        _of_game("left_out", game, left_out_weights(n), "fall of J", "the run without the layer", None),
+        _of_game("alone", game, alone_weights(n), "fall of J", "the run without any style layer", None),
+        _of_game("shapley", game, shapley, "fall of J", "the run without any style layer", missed),
+    ]

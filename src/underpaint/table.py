@@ -1,0 +1,101 @@
+"""The table of coalitions on disk: coalitions.csv, one row a coalition, and each one's pastiche beside it.
+
+A row is there as soon as its coalition is painted and judged; a run that is stopped or killed goes on with the next.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from underpaint.coalitions import label, mask_of, members
+from underpaint.errors import UnderpaintError
+from underpaint.files import write_bytes
+
+FILE = "coalitions.csv"
+PERTURBATION = "perturbation"
+LAST = ("last_fall", "seconds", "picture")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One coalition under one perturbation.
+
+    Attributes:
+        outcomes: by judge, J: see `underpaint.judges`.
+        last_fall: the share of its total's fall, at the last size, that came in the last tenth of the steps.
+        seconds: what painting and judging took.
+        picture: the pastiche's file, relative to the folder.
+    """
+
+    perturbation: int
+    mask: int
+    outcomes: Mapping[str, float]
+    last_fall: float
+    seconds: float
+    picture: str
+
+
+class Table:
+    """The rows of a folder, in the order in which they were made.
+
+    Args:
+        folder: holds coalitions.csv, or will.
+        players: the style layers, the columns' names.
+    """
+
+    def __init__(self, folder: Path, players: Sequence[str]) -> None:
+        self.folder, self.players = folder, tuple(players)
+        self.rows: dict[tuple[int, int], Row] = {}
+        if (folder / FILE).exists():
+            self._read()
+
+    def _read(self) -> None:
+        path = self.folder / FILE
+        text = path.read_text(encoding="utf-8")
+        reader = csv.DictReader(io.StringIO(text))
+        names = list(reader.fieldnames or ())
+        if names[: 1 + len(self.players)] != [PERTURBATION, *self.players] or tuple(names[-3:]) != LAST:
+            raise UnderpaintError(f"{path}: is of other layers than {', '.join(self.players)}; name another --out")
+        judges = names[1 + len(self.players) : -len(LAST)]
+        for number, line in enumerate(reader, 2):
+            try:
+                mask = mask_of([p for p in self.players if line[p] == "1"], self.players)
+                outcomes = {judge: float(line[judge]) for judge in judges if line[judge]}
+                own = float(line["last_fall"]), float(line["seconds"]), line["picture"]
+                self._keep(Row(int(line[PERTURBATION]), mask, outcomes, *own))
+            except (TypeError, ValueError):
+                raise UnderpaintError(f"{path}: line {number} is damaged; take it out and run the command again") from None
+
+    def _keep(self, row: Row) -> None:
+        self.rows[row.perturbation, row.mask] = row
+
+    def picture(self, perturbation: int, mask: int) -> str:
+        """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
+        inner = "" if perturbation == 0 else f"perturbation{perturbation}/"
+        return f"coalitions/{inner}{label(mask, self.players)}.png"
+
+    def add(self, row: Row) -> None:
+        """Takes in a row and writes the file whole."""
+        self._keep(row)
+        judges = list(dict.fromkeys(judge for r in self.rows.values() for judge in r.outcomes))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([PERTURBATION, *self.players, *judges, *LAST])
+        for r in self.rows.values():
+            taking = members(r.mask, self.players)
+            parts = ["1" if p in taking else "0" for p in self.players]
+            figures = [repr(r.outcomes[judge]) if judge in r.outcomes else "" for judge in judges]
+            writer.writerow([r.perturbation, *parts, *figures, repr(r.last_fall), f"{r.seconds:.3f}", r.picture])
+        write_bytes(self.folder / FILE, text.getvalue().encode())
+
+    def outcomes(self, judge: str) -> dict[tuple[int, int], float]:
+        """J by (perturbation, coalition), for `Game.of`."""
+        found = {key: row.outcomes[judge] for key, row in self.rows.items() if judge in row.outcomes}
+        if not found:
+            known = sorted({name for row in self.rows.values() for name in row.outcomes})
+            raise UnderpaintError(f"judge: {judge!r} is not in {self.folder / FILE}; it has {', '.join(known)}")
+        return found

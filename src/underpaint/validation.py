@@ -1,0 +1,181 @@
+"""Validation: does an attribution say what happens when layers are taken away, and may it be trusted here?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import permutations
+
+import numpy as np
+
+from underpaint.attribution import Attribution
+from underpaint.coalitions import Game
+
+CLOSURE_LIMIT = 1e-4
+CROSS_LIMIT = 0.01
+PATH_LIMIT = 0.05
+KAPPA_LIMIT = 3.0
+KAPPA_GROWTH = 0.2
+FALL_ERRORS = 3.0
+UNSETTLED = 0.05
+"""A coalition whose total falls by more than this share over its last tenth has not come to rest."""
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How an attribution agrees with the table of coalitions.
+
+    Attributes:
+        concordance: of the pairs of layers whose Shapley values differ for sure, the share that it orders alike (ties a half);
+            None where no pair is resolved.
+        pairs: how many pairs that is.
+        deletion: mean of v as layers are taken away, its largest first, from all to none: lower is better.
+        percentile: the share of all n! orders that are no better than its own (ties a half), 0..1: 1 is the best order.
+        left_out_agreement: concordance with the order of leave-one-out over all pairs, ties a half.
+    """
+
+    concordance: float | None
+    pairs: int
+    deletion: float
+    percentile: float
+    left_out_agreement: float
+
+
+def concordance(values: Mapping[str, float], pairs: Sequence[tuple[str, str]], tie: float = 0.0) -> float | None:
+    """The share of pairs (larger, smaller) that values order alike; ties, within `tie` of the largest, count a half."""
+    if not pairs:
+        return None
+    limit = tie * max(abs(v) for v in values.values())
+    scores = [0.5 if abs(values[a] - values[b]) <= limit else float(values[a] > values[b]) for a, b in pairs]
+    return sum(scores) / len(scores)
+
+
+def deletion_curve(game: Game, order: Sequence[str]) -> list[float]:
+    """v as players are taken away in this order: from v(all) to v(∅)."""
+    mask = (1 << len(game.players)) - 1
+    curve = [float(game.values[mask])]
+    for player in order:
+        mask &= ~(1 << game.players.index(player))
+        curve.append(float(game.values[mask]))
+    return curve
+
+
+def faithfulness(attribution: Attribution, game: Game) -> Faithfulness:
+    """Of one attribution, against every coalition."""
+    names = game.players
+    resolved = [(names[i], names[j]) for i, j in game.resolved()]
+    own = float(np.mean(deletion_curve(game, attribution.order())))
+    every = np.array([np.mean(deletion_curve(game, order)) for order in permutations(names)])
+    close = np.isclose(every, own, rtol=0, atol=1e-12)
+    percentile = float((every > own)[~close].sum() + close.sum() / 2) / len(every)
+    whole = (1 << len(names)) - 1
+    lost = {name: float(game.values[whole] - game.values[whole & ~(1 << i)]) for i, name in enumerate(names)}
+    pairs = [(a, b) if lost[a] >= lost[b] else (b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
+    agreement = concordance(attribution.values, pairs) or 0.0
+    return Faithfulness(concordance(attribution.values, resolved), len(resolved), own, percentile, agreement)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a run's explanation was checked for; see schema.md.
+
+    Attributes:
+        closure: max |pastiche − (start + Σ columns + clamp)|, 0..1.
+        cross_residual, path_residual: relative.
+        kappa_half, kappa: Σ‖column‖ / ‖pastiche − start‖, half way through the last size and at the end.
+        fall, fall_error: v(all) − v(∅) of the headline judge, and its standard error.
+        unsettled: coalitions that had not come to rest, by name, with their fall over the last tenth.
+    """
+
+    closure: float
+    cross_residual: float
+    path_residual: float
+    kappa_half: float
+    kappa: float
+    fall: float
+    fall_error: float | None
+    unsettled: Mapping[str, float]
+
+    @property
+    def enough(self) -> bool:
+        """Whether the style changed enough for shares of it to mean something."""
+        return self.fall > 0 and (self.fall_error is None or self.fall >= FALL_ERRORS * self.fall_error)
+
+    @property
+    def bookkeeping(self) -> bool:
+        """Whether the columns cancel too much, or still grow, to be looked at one by one."""
+        return self.kappa > KAPPA_LIMIT or self.kappa > (1 + KAPPA_GROWTH) * self.kappa_half
+
+    def facts(self) -> dict[str, object]:
+        """For validation.json."""
+        return asdict(self) | {"enough_fall": self.enough, "columns_are_bookkeeping": self.bookkeeping}
+
+
+def verdict(game: Game, checks: Checks, faithful: Mapping[str, Faithfulness]) -> list[str]:
+    """The findings in plain words, one sentence each; only orderings that are resolved are named."""
+    said = [*_shares(game, checks), *_orders(game, checks), *_account(checks)]
+    ranked = sorted(((f.percentile, name) for name, f in faithful.items() if name != "shapley"), reverse=True)
+    usual = faithful.get("final_loss")
+    if usual is not None and usual.concordance is not None:
+        said.append(
+            f"The usual attribution, each layer's final loss, orders {usual.concordance:.0%} of the {usual.pairs} pairs of "
+            f"layers that are told apart as taking them away does{'; do not rank layers by it here' * (usual.concordance < 0.9)}."
+        )
+    if ranked:
+        said.append(f"Of the other attributions, {ranked[0][1]} foretells best what taking layers away does.")
+    if checks.unsettled:
+        worst = max(checks.unsettled, key=lambda name: checks.unsettled[name])
+        said.append(
+            f"{len(checks.unsettled)} coalitions were still falling at their end ({worst}: {checks.unsettled[worst]:.0%} of its "
+            "fall in its last tenth): more steps may change their figures."
+        )
+    return said
+
+
+def _shares(game: Game, checks: Checks) -> list[str]:
+    """What there is to share, and who has most of it."""
+    if not checks.enough:
+        return [
+            f"The style layers bring the judge down by {checks.fall:.3f} in all, which is under {FALL_ERRORS:.0f} standard "
+            "errors: there is nothing to share out, and no share is given."
+        ]
+    told = [
+        f"Together the style layers bring the judge from {-game.values[0]:.2f} to {-game.values[-1]:.2f} (1: the content)."
+    ]
+    values = game.shapley()
+    total = sum(e.value for e in values)
+    parts = ", ".join(f"{name} {e.value / total:.0%}" for name, e in zip(game.players, values, strict=True))
+    return [*told, f"Shapley values share that fall out so: {parts}."]
+
+
+def _orders(game: Game, checks: Checks) -> list[str]:
+    """Which layers did more than which, for sure."""
+    if game.noise is None:
+        return ["Nothing was repeated, so it is not known which of the differences between layers are real."]
+    resolved = game.resolved()
+    if not checks.enough or not resolved:
+        return ["No two layers can be told apart beyond two standard errors."]
+    n = len(game.players)
+    more = [
+        f"{game.players[i]} did more than {' and '.join(game.players[j] for a, j in resolved if a == i)}"
+        for i in range(n)
+        if any(a == i for a, _ in resolved)
+    ]
+    ties = n * (n - 1) // 2 - len(resolved)
+    return [f"For sure (two standard errors): {'; '.join(more)}. {ties} of {n * (n - 1) // 2} pairs are ties."]
+
+
+def _account(checks: Checks) -> list[str]:
+    said = []
+    if checks.closure > CLOSURE_LIMIT:
+        said.append(f"The ledger does not close ({checks.closure:.1e}, limit {CLOSURE_LIMIT:.0e}): do not use its columns.")
+    if checks.bookkeeping:
+        said.append(
+            f"The ledger's columns cancel each other or still grow (κ = {checks.kappa:.1f}, half way {checks.kappa_half:.1f}): "
+            "they are bookkeeping, an exact account but not pictures of what a layer paints."
+        )
+    if checks.cross_residual > CROSS_LIMIT:
+        said.append(f"The cross matrix misses {checks.cross_residual:.1%} of the terms' changes (limit {CROSS_LIMIT:.0%}).")
+    if checks.path_residual > PATH_LIMIT:
+        said.append(f"The judge's path misses {checks.path_residual:.1%} of the judge's fall: read it with care.")
+    return said
