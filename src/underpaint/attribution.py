@@ -1,8 +1,8 @@
 """Attributions: from one run, or from the table of all coalitions, to a figure for each style layer.
 
-Each says what it measures (unit), against what (baseline), how far it fails to add up (residual, where it should) and how sure
-it is (an interval, or why there is none). Values are raw; `shares` normalises, for those who need it, and only where that has a
-meaning.
+Each says what it measures (unit), against what (baseline), how far it fails to add up (residual, where it should) and
+how sure it is (an interval, or why there is none). Values are raw; `shares` normalises, for those who need it, and only
+where that has a meaning.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from underpaint.coalitions import Estimate, Game, alone_weights, left_out_weights, shapley_weights
 from underpaint.cross import CrossMatrix
+from underpaint.game import Estimate, Game, alone_weights, left_out_weights, shapley_weights
 from underpaint.ledger import CLAMP, START
 from underpaint.path import Differentiable
 from underpaint.run import Row

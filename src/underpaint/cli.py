@@ -323,8 +323,6 @@ def _bar(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
     Work at a size goes by its pixels, so the bar does too.
     """
     schedule = session.recipe.schedule()
-    work = [size**2 for size in session.recipe.sizes()]
-    total = sum(w * n for w, n in zip(work, schedule, strict=True))
     columns = (
         TextColumn("{task.fields[size]:>9}"),
         BarColumn(bar_width=24),
@@ -332,12 +330,12 @@ def _bar(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
         TimeRemainingColumn(),
     )
     bar, losses = Progress(*columns, console=console), Text()
-    task = bar.add_task("", total=total, size="", count="")
+    task = bar.add_task("", total=1.0, size="", count="")
     live = not quiet and console.is_terminal
 
     def show(step: Any) -> None:
         n = step.iteration + (0 if step.final else 1)
-        done = sum(w * c for w, c in zip(work[: step.scale], schedule[: step.scale], strict=True)) + n * work[step.scale]
+        done = session.recipe.share_done(step.scale, n)
         size = f"{step.size[1]}×{step.size[0]}"
         bar.update(task, completed=done, size=size, count=f"{n}/{schedule[step.scale]}")
         losses.plain = _losses(step)

@@ -79,7 +79,7 @@ class JudgePath:
         elif self._mark is not None:
             before = resample(self._mark.columns[-1].view(1, 3, *self.sizes[step.scale - 1]), self.sizes[step.scale])
             self.falls[-1] -= gradient @ (columns[-1].flatten().cpu() - before.flatten())
-        self._mark = Mark(gradient, columns.flatten(1).cpu())
+        self._mark = Mark(gradient, columns.flatten(1).cpu().clone())  # the ledger goes on in place
 
     def _look(self, image: torch.Tensor, scale: int) -> torch.Tensor:
         """∇J by the pixels of this size, (3·H·W,) float64; keeps J."""
@@ -96,7 +96,7 @@ class JudgePath:
     def _reach(self, gradient: torch.Tensor, columns: torch.Tensor) -> None:
         assert self._mark is not None
         assert self.falls is not None
-        mark = Mark(gradient, columns.flatten(1).cpu())
+        mark = Mark(gradient, columns.flatten(1).cpu().clone())  # the ledger goes on in place
         self.falls -= (mark.columns - self._mark.columns) @ (mark.gradient + self._mark.gradient) / 2
         self._mark = mark
 

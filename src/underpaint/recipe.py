@@ -158,6 +158,11 @@ class Recipe(BaseModel):
         steps = [self.iterations[min(i, len(self.iterations) - 1)] for i in range(count)]
         return (*reversed(steps), *[self.polish] * bool(self.polish))
 
+    def share_done(self, scale: int, count: int) -> float:
+        """How much of a run's work is done, 0..1, after `count` steps at a scale: work goes by the pixels."""
+        work = [size**2 * steps for size, steps in zip(self.sizes(), self.schedule(), strict=True)]
+        return min(1.0, (sum(work[:scale]) + count * self.sizes()[scale] ** 2) / sum(work))
+
     def polishes(self, scale: int) -> bool:
         """Whether a place in `sizes()` is the polish."""
         return bool(self.polish) and scale % len(self.sizes()) == len(self.sizes()) - 1

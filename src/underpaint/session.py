@@ -247,18 +247,44 @@ class Session:
         return self.run
 
 
-def start(
+@dataclass(frozen=True)
+class Wish:
+    """What a run is asked to be: everything but where it is kept."""
+
+    recipe: Recipe
+    pictures: Pictures
+    options: Options
+
+
+def prepare(
     content: Source,
     style: Source | Sequence[Source],
     *,
-    out: str | Path | None = None,
     recipe: Recipe | None = None,
     content_mask: Source | None = None,
     style_mask: Source | None = None,
     start_from: Source | None = None,
     options: Options | None = None,
     **others: Any,
-) -> Session:
+) -> Wish:
+    """Reads the pictures and makes the recipe; the arguments are those of `start`. Nothing is written."""
+    several = list(style) if isinstance(style, list | tuple) else [cast("Source", style)]
+    chosen, given = _split(options, others)
+    if start_from is not None:
+        given = {"start": "file"} | given
+    wanted = make(_override(recipe, given))
+    registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
+    pictures = Pictures(
+        images.read(content, field="content"),
+        tuple(images.read(source, field="style") for source in several),
+        None if content_mask is None else images.read(content_mask, field="content mask"),
+        None if style_mask is None else images.read(style_mask, field="style mask"),
+        None if start_from is None else images.read(start_from, field="start"),
+    )
+    return Wish(wanted, pictures, chosen)
+
+
+def start(content: Source, style: Source | Sequence[Source], *, out: str | Path | None = None, **arguments: Any) -> Session:
     """Prepares a run; iterate over the result to paint.
 
     Args:
@@ -269,29 +295,17 @@ def start(
         content_mask, style_mask: pictures of up to five greys; equal greys paint each other.
         start_from: the picture that `start="file"` starts at.
         options: what does not change the picture.
-        others: fields of a `Recipe`, over those of `recipe` (`size=256, seed=1`), and of `Options`, over those of
+        arguments: fields of a `Recipe`, over those of `recipe` (`size=256, seed=1`), and of `Options`, over those of
             `options` (`device="cpu"`).
 
     Raises:
         UnderpaintError: a picture, field, layer or weights file is not as it must be; nothing was written.
     """
-    several = list(style) if isinstance(style, list | tuple) else [cast("Source", style)]
-    chosen, given = _split(options, others)
-    if start_from is not None:
-        given = {"start": "file"} | given
     folder = None if out is None else Path(out)
     if folder is not None:
         check_free(folder)
-    wanted = make(_override(recipe, given))
-    registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
-    pictures = Pictures(
-        images.read(content, field="content"),
-        tuple(images.read(source, field="style") for source in several),
-        None if content_mask is None else images.read(content_mask, field="content mask"),
-        None if style_mask is None else images.read(style_mask, field="style mask"),
-        None if start_from is None else images.read(start_from, field="start"),
-    )
-    session = Session(wanted, pictures, chosen, folder)
+    wish = prepare(content, style, **arguments)
+    session = Session(wish.recipe, wish.pictures, wish.options, folder)
     if folder is not None:
         create_folder(folder)
     return session
@@ -329,12 +343,17 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     Raises:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
-    folder = Path(folder)
-    facts = read_facts(folder)
-    if facts["status"] == "finished":
+    if read_facts(Path(folder))["status"] == "finished":
         raise UnderpaintError(
             f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`"
         )
+    return reopen(folder, options)
+
+
+def reopen(folder: str | Path, options: Options | None = None) -> Session:
+    """A run's session as it was left, finished or not."""
+    folder = Path(folder)
+    facts = read_facts(folder)
     recipe = recipe_of(facts, folder)
     options = _as_before(options or Options(), facts)
     where = device.choose(options.device)
@@ -342,8 +361,10 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     state, seconds, known = None, 0.0, []
     if (folder / "checkpoint.safetensors").exists():
         state, seconds = checkpoint.read(folder / "checkpoint.safetensors", where, recipe.digest())
-        known = read_history(folder / "history.csv", before=state.step)
+        finished = facts["status"] == "finished"
+        known = read_history(folder / "history.csv", before=None if finished else state.step)
     session = Session(recipe, pictures, options, folder, state, seconds, known)
+    session.facts = facts
     _check_same(session, facts, folder)
     return session
 

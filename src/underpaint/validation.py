@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 
 from underpaint.attribution import Attribution
-from underpaint.coalitions import Game
+from underpaint.game import Game
 
 CLOSURE_LIMIT = 1e-4
 CROSS_LIMIT = 0.01
@@ -26,8 +26,8 @@ class Faithfulness:
     """How an attribution agrees with the table of coalitions.
 
     Attributes:
-        concordance: of the pairs of layers whose Shapley values differ for sure, the share that it orders alike (ties a half);
-            None where no pair is resolved.
+        concordance: of the pairs of layers whose Shapley values differ for sure, the share that it orders alike (ties a
+            half); None where no pair is resolved.
         pairs: how many pairs that is.
         deletion: mean of v as layers are taken away, its largest first, from all to none: lower is better.
         percentile: the share of all n! orders that are no better than its own (ties a half), 0..1: 1 is the best order.
@@ -117,17 +117,18 @@ def verdict(game: Game, checks: Checks, faithful: Mapping[str, Faithfulness]) ->
     ranked = sorted(((f.percentile, name) for name, f in faithful.items() if name != "shapley"), reverse=True)
     usual = faithful.get("final_loss")
     if usual is not None and usual.concordance is not None:
+        warning = "; do not rank layers by it here" * (usual.concordance < 0.9)
         said.append(
             f"The usual attribution, each layer's final loss, orders {usual.concordance:.0%} of the {usual.pairs} pairs of "
-            f"layers that are told apart as taking them away does{'; do not rank layers by it here' * (usual.concordance < 0.9)}."
+            f"layers that are told apart as taking them away does{warning}."
         )
     if ranked:
         said.append(f"Of the other attributions, {ranked[0][1]} foretells best what taking layers away does.")
     if checks.unsettled:
         worst = max(checks.unsettled, key=lambda name: checks.unsettled[name])
         said.append(
-            f"{len(checks.unsettled)} coalitions were still falling at their end ({worst}: {checks.unsettled[worst]:.0%} of its "
-            "fall in its last tenth): more steps may change their figures."
+            f"{len(checks.unsettled)} coalitions were still falling at their end ({worst}: {checks.unsettled[worst]:.0%} of "
+            "its fall in its last tenth): more steps may change their figures."
         )
     return said
 
@@ -171,8 +172,8 @@ def _account(checks: Checks) -> list[str]:
         said.append(f"The ledger does not close ({checks.closure:.1e}, limit {CLOSURE_LIMIT:.0e}): do not use its columns.")
     if checks.bookkeeping:
         said.append(
-            f"The ledger's columns cancel each other or still grow (κ = {checks.kappa:.1f}, half way {checks.kappa_half:.1f}): "
-            "they are bookkeeping, an exact account but not pictures of what a layer paints."
+            f"The ledger's columns cancel each other or still grow (κ = {checks.kappa:.1f}, half way "
+            f"{checks.kappa_half:.1f}): they are bookkeeping, an exact account but not pictures of what a layer paints."
         )
     if checks.cross_residual > CROSS_LIMIT:
         said.append(f"The cross matrix misses {checks.cross_residual:.1%} of the terms' changes (limit {CROSS_LIMIT:.0%}).")

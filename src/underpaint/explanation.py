@@ -1,0 +1,231 @@
+"""An explanation: what was found out about a run, from its folder; and the conclusions that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from underpaint import attribution, explaining, gallery, records, spatial, validation
+from underpaint.account import kappa
+from underpaint.attribution import Attribution
+from underpaint.coalitions import groups, label, mask_of
+from underpaint.errors import UnderpaintError
+from underpaint.explaining import Explaining
+from underpaint.game import Estimate, Game
+from underpaint.images import Source
+from underpaint.judges import DEPTHS, HEADLINE, SEES
+from underpaint.ledger import CLAMP, START
+from underpaint.run import Run
+from underpaint.table import Table
+
+
+@dataclass
+class Explanation:
+    """Which layer painted what, how sure that is, and whether it holds when the layer is taken away.
+
+    Attributes:
+        folder: where everything lies; schema.md there says what is what.
+        run: the pastiche.
+        players: the style layers.
+        table: every coalition's outcomes.
+        attributions: every method's figures, by name.
+        validation: validation.json.
+    """
+
+    folder: Path
+    run: Run
+    players: tuple[str, ...]
+    table: Table
+    attributions: dict[str, Attribution]
+    validation: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Explanation:
+        """From its folder.
+
+        Raises:
+            UnderpaintError: not the folder of a finished explanation.
+        """
+        folder = Path(folder)
+        explaining.read_settings(folder)
+        if not (folder / records.VALIDATION).exists():
+            raise UnderpaintError(f"{folder}: this explanation is not finished; go on with `underpaint resume {folder}`")
+        run = Run.load(folder)
+        players = tuple(run.recipe.style_layers)
+        found = {a.method: a for a in records.read_attributions(folder)}
+        return cls(folder, run, players, Table(folder, players), found, records.read_validation(folder))
+
+    def game(self, judge: str = HEADLINE) -> Game:
+        """The values of all coalitions in the eyes of a judge (a column of coalitions.csv)."""
+        return Game.of(self.players, self.table.outcomes(judge))
+
+    @property
+    def shapley(self) -> dict[str, Estimate]:
+        """The headline judge's Shapley values by layer."""
+        return dict(zip(self.players, self.game().shapley(), strict=True))
+
+    @property
+    def verdict(self) -> list[str]:
+        """The findings in plain words."""
+        return list(self.validation["verdict"])
+
+    def ledger(self) -> dict[str, np.ndarray]:
+        """`start`, one column a term, `clamp` and `pastiche`: (3, H, W) float32, 0..1 pixel values."""
+        return records.read_ledger(self.folder)
+
+    def _repr_png_(self) -> bytes:
+        return self.run._repr_png_()
+
+
+def explain(content: Source, style: Source, *, out: str | Path, **arguments: Any) -> Explanation:
+    """Paints the content in the style and explains it: `explaining.start` with all its arguments, then to the end.
+
+    >>> found = underpaint.explain("photo.jpg", "painting.jpg", size=256, out="out/why")  # doctest: +SKIP
+    >>> found.verdict  # doctest: +SKIP
+    """
+    made = explaining.start(content, style, out=out, **arguments)
+    for _ in made:
+        pass
+    return conclude(made)
+
+
+def conclude(made: Explaining) -> Explanation:
+    """From what was painted to what it means: every file of the explanation but the coalitions' own is written here."""
+    session, folder, players = made.session, made.folder, made.players
+    state = session.state
+    assert state is not None
+    assert state.ledger is not None
+    run, account = session.run, state.ledger.result
+    judged = {judge: Game.of(players, made.table.outcomes(judge)) for judge in _judges(made.table)}
+    game, judge = judged[HEADLINE], made.account.path.judge
+    last = len(session.recipe.sizes()) - 1
+    content = session.scene.content(last)
+    begun = {t.name: t.weighted for t in session.scene.stage(last).objective.evaluate(content).terms}
+    found = [
+        attribution.final_loss(run.history, players),
+        attribution.loss_removed(begun, run.history, players),
+        attribution.gradient_norm(run.history, players),
+        attribution.projection(account, players),
+        attribution.cross_sums(made.account.cross, players),
+        attribution.judge_path(made.account.path.result, made.account.path.residual(), players),
+        attribution.judge_slope(account, judge, players),
+        attribution.column_removed(account, judge, players),
+        *attribution.of_game(game),
+    ]
+    finished = run.pastiche if session.recipe.keep_color == "luminance" else None
+    closed = records.write_ledger(folder, account, state.result, finished)
+    checks = _checks(made, game, closed)
+    faithful = {a.method: validation.faithfulness(a, game) for a in found}
+    others = [
+        _renamed(a, f"shapley:{name}")
+        for name, other in judged.items()
+        if name != HEADLINE
+        for a in attribution.of_game(other)
+        if a.method == "shapley"
+    ]
+    records.write_attributions(folder, [*found, *others])
+    records.write_interactions(folder, judged)
+    records.write_cross(folder, made.account.cross, session.recipe.sizes())
+    facts = _facts(made, judged, checks, faithful)
+    _pictures(made, account)
+    records.write_schema(folder)
+    records.write_validation(folder, facts)
+    attributions = {a.method: a for a in [*found, *others]}
+    return Explanation(folder, run, players, made.table, attributions, facts)
+
+
+def _renamed(a: Attribution, method: str) -> Attribution:
+    return Attribution(method, a.values, a.unit, a.baseline, a.low, a.high, a.why, a.residual, a.kind)
+
+
+def _judges(table: Table) -> list[str]:
+    """Judges with an outcome for every row."""
+    rows = list(table.rows.values())
+    return [judge for judge in rows[0].outcomes if all(judge in row.outcomes for row in rows)]
+
+
+def _checks(made: Explaining, game: Game, closed: float) -> validation.Checks:
+    state = made.session.state
+    assert state is not None
+    assert state.ledger is not None
+    fall = game.fall()
+    unsettled = {
+        label(row.mask, made.players): row.last_fall
+        for row in made.table.rows.values()
+        if row.perturbation == 0 and row.last_fall > validation.UNSETTLED
+    }
+    account = made.account
+    return validation.Checks(
+        closure=closed,
+        cross_residual=account.cross.residual(),
+        path_residual=account.path.residual(),
+        kappa_half=account.kappa_half,
+        kappa=kappa(state.ledger),
+        fall=fall.value,
+        fall_error=fall.error,
+        unsettled=unsettled,
+    )
+
+
+def _facts(
+    made: Explaining,
+    judged: Mapping[str, Game],
+    checks: validation.Checks,
+    faithful: Mapping[str, validation.Faithfulness],
+) -> dict[str, Any]:
+    """validation.json."""
+    players, game = made.players, judged[HEADLINE]
+    named = {name: mask_of(group, players) for name, group in groups(players).items()}
+    return {
+        "players": players,
+        "judge_network": made.settings.judge,
+        "judge_layers": made.account.path.judge.layers,  # type: ignore[attr-defined]
+        "judges_see": {name: SEES[name] for name in judged},
+        "depths": {name: [f"block {b}" for b in blocks] for name, blocks in DEPTHS.items()},
+        "groups": {name: {"layers": groups(players)[name], "J": -float(game.values[mask])} for name, mask in named.items()},
+        "J_none": -float(game.values[0]),
+        "J_all": -float(game.values[-1]),
+        "content_cost_all": made.table.rows[0, len(game.values) - 1].outcomes["content"],
+        "tables": game.tables,
+        "noise": {n: None if g.noise is None else asdict(g.noise) for n, g in judged.items()},
+        "resolved_pairs": [[players[i], players[j]] for i, j in game.resolved()],
+        "deletion_curves": {name: validation.deletion_curve(game, order) for name, order in _orders(game, players).items()},
+        "checks": checks.facts(),
+        "faithfulness": {name: asdict(f) for name, f in faithful.items()},
+        "verdict": validation.verdict(game, checks, faithful),
+    }
+
+
+def _orders(game: Game, players: Sequence[str]) -> dict[str, list[str]]:
+    values = dict(zip(players, game.shapley(), strict=True))
+    best = sorted(players, key=lambda p: -values[p].value)
+    return {"shapley": best, "reversed": best[::-1]}
+
+
+def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
+    """gallery.png, ledger.png, and for each layer sources/LAYER.png."""
+    session, folder = made.session, made.folder
+    last = len(session.recipe.sizes()) - 1
+    state, network = session.state, session.scene.network_at(last)
+    assert state is not None
+    style = session.scene.style(0, last)
+    gallery.draw_coalitions(folder, made.table, session.scene.content(last), style)
+    columns = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
+    change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
+    strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in columns}
+    acted = spatial.acted(columns, change, {name: 2 * stride for name, stride in strides.items()})
+    gallery.draw_ledger(folder, columns, acted, state.result[0].cpu().numpy())
+    (folder / "sources").mkdir(exist_ok=True)
+    height, width = state.result.shape[2:]
+    kept: dict[str, np.ndarray] = {f"acted/{name}": each for name, each in acted.items()}
+    for layer in made.players:
+        source = spatial.sources(network, state.result, style, layer)
+        collage = spatial.paint(source, style[0].permute(1, 2, 0).cpu().numpy(), (height, width))
+        gallery.save(folder / "sources" / f"{layer}.png", collage)
+        kept |= {f"rows/{layer}": source.rows, f"columns/{layer}": source.columns, f"similarity/{layer}": source.similarity}
+    gallery.save_arrays(folder / "spatial.npz", kept)

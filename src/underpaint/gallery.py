@@ -1,0 +1,176 @@
+"""Pictures of an explanation: the coalitions side by side, and the ledger as something to look at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from underpaint import images
+from underpaint.coalitions import groups, mask_of
+from underpaint.files import write_bytes
+from underpaint.judges import HEADLINE
+from underpaint.table import Table
+
+BANDS = (1, 2, 4, 8, 16)
+"""Gaussian widths, pixels, between which a column's energy is measured: fine detail first, large washes last."""
+
+
+def save(path: Path, rgb: np.ndarray) -> None:
+    """An (H, W, 3) picture, 0..1, as PNG."""
+    images.write(path, np.clip(rgb, 0, 1).astype(np.float32))
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz without objects."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": "underpaint"})
+    write_bytes(path, buffer.getvalue())
+
+
+def _show(axes: Any, picture: np.ndarray, title: str, **options: Any) -> None:
+    axes.imshow(picture, **options)
+    axes.set_title(title, fontsize=7)
+    axes.set_axis_off()
+
+
+def draw_coalitions(
+    folder: Path, table: Table, content: torch.Tensor, style: torch.Tensor, wanted: Sequence[str] | None = None
+) -> None:
+    """gallery.png: the named coalitions, with the headline judge's J under each (1: the content, 0: the style).
+
+    Args:
+        content, style: (1, 3, h, w).
+        wanted: names of groups; all that are in the table when left out.
+    """
+    known = groups(table.players)
+    names = [n for n in wanted or known if (0, mask_of(known[n], table.players)) in table.rows and (known[n] or n == "none")]
+    cells = [("content", _array(content)), ("style", _array(style))]
+    for name in names:
+        row = table.rows[0, mask_of(known[name], table.players)]
+        title = f"{name}\nJ = {row.outcomes[HEADLINE]:.3f}"
+        cells.append((title, images.read(folder / row.picture, min_side=1).rgb))
+    across = min(6, len(cells))
+    down = -(-len(cells) // across)
+    height, width = content.shape[2:]
+    figure = _figure(2 * across, down * (2 * height / width + 0.35))
+    every = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (title, picture) in zip(every, cells, strict=False):
+        _show(axes, picture, title)
+    for axes in every[len(cells) :]:
+        axes.set_axis_off()
+    _write(figure, folder / "gallery.png")
+
+
+def draw_ledger(
+    folder: Path, columns: Mapping[str, np.ndarray], acted: Mapping[str, np.ndarray], pastiche: np.ndarray
+) -> None:
+    """ledger.png: for each column what it painted, where it pulled along (orange) or against (blue) the change, at what
+    sizes its energy lies; and who pulls together.
+
+    Args:
+        columns: (3, H, W) by term.
+        acted: (H, W) by term, from `underpaint.spatial.acted`.
+        pastiche: (3, H, W).
+    """
+    names = [name for name in columns if float(np.abs(columns[name]).max()) > 0]
+    height, width = pastiche.shape[1:]
+    each = 1.9
+    figure = _figure(each * (len(names) + 1), 2 * each * height / width + 3.4)
+    grid = figure.add_gridspec(3, len(names) + 1, height_ratios=[each * height / width] * 2 + [2.6])
+    _show(figure.add_subplot(grid[0, 0]), pastiche.transpose(1, 2, 0), "pastiche")
+    share = np.sum([acted[name] for name in names], axis=0)
+    reach = max(float(np.percentile(np.abs(acted[name]), 99)) for name in names)
+    _show(figure.add_subplot(grid[1, 0]), share, "all columns", cmap="PuOr_r", vmin=-reach, vmax=reach)
+    for place, name in enumerate(names, 1):
+        column = columns[name]
+        loudest = max(float(np.percentile(np.abs(column), 99)), 1e-6)
+        picture = np.clip(0.5 + 0.5 * column / loudest, 0, 1).transpose(1, 2, 0)
+        _show(figure.add_subplot(grid[0, place]), picture, f"{_short(name)}\n±{loudest:.2f}")
+        options = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
+        _show(figure.add_subplot(grid[1, place]), acted[name], f"{_short(name)}: along the change", **options)
+    half = (len(names) + 1) // 2
+    _draw_bands(figure.add_subplot(grid[2, :half]), {name: columns[name] for name in names})
+    _draw_cosines(figure.add_subplot(grid[2, half:]), {name: columns[name] for name in names})
+    _write(figure, folder / "ledger.png")
+
+
+def _short(name: str) -> str:
+    return name.replace("style/", "").replace("content/", "content ")
+
+
+def _array(image: torch.Tensor) -> np.ndarray:
+    return image[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+
+
+def bands(column: np.ndarray) -> list[float]:
+    """Energy of a (3, H, W) column between Gaussian widths `BANDS`, as shares of its whole: finest first, the rest last."""
+    from scipy.ndimage import gaussian_filter
+
+    found, current = [], column
+    for sigma in BANDS:
+        smooth = gaussian_filter(column, (0, sigma, sigma), mode="nearest")
+        found.append(float(np.square(current - smooth).sum()))
+        current = smooth
+    found.append(float(np.square(current).sum()))
+    total = max(sum(found), 1e-30)
+    return [energy / total for energy in found]
+
+
+def cosines(columns: Mapping[str, np.ndarray], sigma: float = 2.0) -> np.ndarray:
+    """(T, T): cosines between columns after smoothing by `sigma` pixels: 1 pull together, −1 fight.
+
+    Smoothing leaves out the fine grain that cancels between columns.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    flat = np.stack([gaussian_filter(c, (0, sigma, sigma), mode="nearest").ravel() for c in columns.values()])
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    return np.asarray(flat @ flat.T)
+
+
+def _draw_bands(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
+    shares = np.array([bands(c) for c in columns.values()])
+    left = np.zeros(len(shares))
+    labels = [f"< {BANDS[0]} px", *[f"{a}-{b} px" for a, b in pairwise(BANDS)], f"> {BANDS[-1]} px"]
+    for place, text in enumerate(labels):
+        tone = str(0.15 + 0.7 * place / (len(labels) - 1))
+        axes.barh(range(len(shares)), shares[:, place], left=left, color=tone, label=text)
+        left += shares[:, place]
+    axes.set_yticks(range(len(shares)), [_short(n) for n in columns], fontsize=6)
+    axes.invert_yaxis()
+    axes.set_title("energy by size of detail", fontsize=7)
+    axes.tick_params(labelsize=6)
+    axes.legend(fontsize=5, ncols=6, loc="lower center", bbox_to_anchor=(0.5, -0.25), frameon=False)
+
+
+def _draw_cosines(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
+    matrix = cosines(columns)
+    axes.imshow(matrix, cmap="PuOr_r", vmin=-1, vmax=1)
+    names = [_short(n) for n in columns]
+    axes.set_xticks(range(len(names)), names, fontsize=6, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    for i in range(len(names)):
+        for j in range(len(names)):
+            axes.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize=5)
+    axes.set_title("who pulls together (1), who fights (−1)", fontsize=7)
