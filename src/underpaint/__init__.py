@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from underpaint.ablating import Ablation, ablate
     from underpaint.errors import UnderpaintError
+    from underpaint.explanation import Explanation, explain
     from underpaint.images import Picture
     from underpaint.optimise import Step
     from underpaint.recipe import Recipe
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from underpaint.session import Options, Session, carry_on, resume, start, stylize
 
 _HOME = {
+    "Ablation": "ablating",
+    "Explanation": "explanation",
+    "ablate": "ablating",
+    "explain": "explanation",
     "UnderpaintError": "errors",
     "Picture": "images",
     "Step": "optimise",
@@ -30,6 +36,8 @@ _HOME = {
 }
 
 __all__ = [
+    "Ablation",
+    "Explanation",
     "Options",
     "Picture",
     "Recipe",
@@ -37,7 +45,9 @@ __all__ = [
     "Session",
     "Step",
     "UnderpaintError",
+    "ablate",
     "carry_on",
+    "explain",
     "resume",
     "start",
     "stylize",

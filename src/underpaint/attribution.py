@@ -16,7 +16,7 @@ import torch
 from underpaint.cross import CrossMatrix
 from underpaint.game import Estimate, Game, alone_weights, left_out_weights, shapley_weights
 from underpaint.ledger import CLAMP, START
-from underpaint.path import Differentiable
+from underpaint.path import Differentiable, JudgePath
 from underpaint.run import Row
 
 SINGLE = "a single deterministic run: nothing was repeated"
@@ -152,6 +152,27 @@ def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, l
         without = pastiche - torch.stack([c for name, c in account.items() if layer_of(name) == layer]).sum(0)
         values[layer] = judge.gradient(without[None].float().clamp(0, 1))[0] - whole
     return Attribution("column_removed", values, "rise of J", "the pastiche")
+
+
+def of_run(
+    history: Sequence[Row],
+    begun: Mapping[str, float],
+    account: Mapping[str, torch.Tensor],
+    cross: CrossMatrix,
+    path: JudgePath,
+    layers: Sequence[str],
+) -> list[Attribution]:
+    """All that a single run with its ledger gives; the arguments are those of the functions above."""
+    return [
+        final_loss(history, layers),
+        loss_removed(begun, history, layers),
+        gradient_norm(history, layers),
+        projection(account, layers),
+        cross_sums(cross, layers),
+        judge_path(path.result, path.residual(), layers),
+        judge_slope(account, path.judge, layers),
+        column_removed(account, path.judge, layers),
+    ]
 
 
 def _of_game(method: str, game: Game, weights: np.ndarray, unit: str, baseline: str, residual: float | None) -> Attribution:

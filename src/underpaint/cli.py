@@ -41,6 +41,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
 Weights = Annotated[Path | None, typer.Option(help="Weights file, or folder that holds it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Network = Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")]
+PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")]
+Optimizer = Annotated[str | None, typer.Option(help="adam or lbfgs.")]
+Seed = Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")]
+Precision = Annotated[str | None, typer.Option(help="float32 or bf16.")]
+Strength = Annotated[float | None, typer.Option(help="From content (0) to style (1) [0.5].")]
+StyleLayers = Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")]
+LayerWeight = Annotated[list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")]
+Statistic = Annotated[str | None, typer.Option(help="gram, moments or sliced.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="TOML file with any of a recipe's fields.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="The same bytes on CUDA too, slower.")]
 Frames = Annotated[int, typer.Option(min=0, max=1000, help="Keep N intermediate pictures and make a film.")]
 
@@ -50,36 +60,34 @@ def stylize(
     content: Annotated[Path | None, typer.Argument(help="The photograph.", show_default=False)] = None,
     style: Annotated[list[Path] | None, typer.Argument(help="One or more paintings.", show_default=False)] = None,
     out: Out = None,
-    network: Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")] = None,
+    network: Network = None,
     polish: Annotated[int | None, typer.Option(help="Steps with VGG-19 after the compact network's last.")] = None,
     size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [512].")] = None,
-    preset: Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")] = None,
+    preset: PresetOption = None,
     iterations: Annotated[
         str | None,
         typer.Option(help="Steps at each size, finest first, e.g. 20,30,40: the last holds for the rest."),
     ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")] = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
     device: Device = "auto",
-    precision: Annotated[str | None, typer.Option(help="float32 or bf16.")] = None,
+    precision: Precision = None,
     start: Annotated[str | None, typer.Option(help="content, noise, or a picture file.")] = None,
-    strength: Annotated[float | None, typer.Option(help="From content (0) to style (1) [0.5].")] = None,
+    strength: Strength = None,
     style_weight: Annotated[float | None, typer.Option(help="Weight of all style terms.")] = None,
     content_weight: Annotated[float | None, typer.Option(help="Weight of all content terms.")] = None,
     smoothness: Annotated[float | None, typer.Option(help="Weight of the smoothness term.")] = None,
-    layer_weight: Annotated[
-        list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")
-    ] = None,
-    style_layers: Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")] = None,
+    layer_weight: LayerWeight = None,
+    style_layers: StyleLayers = None,
     content_layers: Annotated[str | None, typer.Option(help="Content layers, e.g. relu4_2.")] = None,
-    statistic: Annotated[str | None, typer.Option(help="gram, moments or sliced.")] = None,
+    statistic: Statistic = None,
     style_weights: Annotated[str | None, typer.Option(help="Shares of several styles, e.g. 2,1.")] = None,
     style_scale: Annotated[float | None, typer.Option(help="Size of the style relative to the pastiche.")] = None,
     pooling: Annotated[str | None, typer.Option(help="max or average.")] = None,
     keep_color: Annotated[str | None, typer.Option(help="luminance, histogram or covariance.")] = None,
     content_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the content.")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the style.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="TOML file with any of a recipe's fields.")] = None,
+    recipe: RecipeFile = None,
     carry: Annotated[Path | None, typer.Option("--from", help="Finished run to carry to a larger --size.")] = None,
     weights: Weights = None,
     frames: Frames = 0,
@@ -150,10 +158,180 @@ def resume(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped or killed."""
-    from underpaint import session
+    """Go on with a run or an explanation that was stopped or killed."""
+    from underpaint import explaining, session
 
+    if (folder / explaining.SETTINGS).exists():
+        _explain(explaining.resume(folder, _options(weights, device, False, 0, quiet)), quiet, as_json)
+        return
     _paint(session.resume(folder, _options(weights, device, False, 0, quiet)), quiet, as_json)
+
+
+@app.command()
+def explain(
+    content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: out/CONTENT-STYLE-why.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Complete tables of coalitions.")] = 1,
+    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also with the network's weights shuffled, block by block.")
+    ] = False,
+    network: Network = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [256].")] = None,
+    preset: PresetOption = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
+    strength: Strength = None,
+    style_layers: StyleLayers = None,
+    layer_weight: LayerWeight = None,
+    statistic: Statistic = None,
+    recipe: RecipeFile = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE and explain it: which layer painted what, how sure that is, and whether it holds
+    when the layer is taken away. The same command goes on where it was stopped."""
+    from underpaint import explaining
+
+    fields, base = _run_fields(
+        recipe,
+        layer_weight,
+        style_layers,
+        network=network,
+        size=size,
+        preset=preset,
+        optimizer=optimizer,
+        seed=seed,
+        strength=strength,
+        statistic=statistic,
+        precision=precision,
+    )
+    folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
+    options = _options(weights, device, False, 0, quiet)
+    fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity}
+    _explain(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
+
+
+@app.command()
+def ablate(
+    content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: out/CONTENT-STYLE-ablation.")] = None,
+    configs: Annotated[
+        str | None,
+        typer.Option(
+            help="all, none, shallow, mid, deep, drop:LAYER, only:LAYER or layers with + between them, with commas. "
+            "Default: all, shallow, mid, deep and each layer left out."
+        ),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    network: Network = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [256].")] = None,
+    preset: PresetOption = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
+    strength: Strength = None,
+    style_layers: StyleLayers = None,
+    layer_weight: LayerWeight = None,
+    statistic: Statistic = None,
+    recipe: RecipeFile = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE with some of the style layers at a time. The same command goes on where it was
+    stopped."""
+    from underpaint import ablating
+
+    fields, base = _run_fields(
+        recipe,
+        layer_weight,
+        style_layers,
+        network=network,
+        size=size,
+        preset=preset,
+        optimizer=optimizer,
+        seed=seed,
+        strength=strength,
+        statistic=statistic,
+        precision=precision,
+    )
+    wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
+    folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
+    options = _options(weights, device, False, 0, quiet)
+    made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
+    _advance(made, "ablate", quiet)
+    result = made.result
+    if as_json:
+        print(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
+    elif not quiet:
+        for name, outcomes in result.outcomes.items():
+            console.print(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}", highlight=False)
+        console.print(f"{folder / 'gallery.png'}, {folder / 'ablation.csv'}", highlight=False)
+
+
+def _run_fields(
+    recipe: Path | None, layer_weight: list[str] | None, style_layers: str | None, **others: Any
+) -> tuple[dict[str, Any], Any]:
+    """A recipe's fields from flags, and the recipe of --recipe."""
+    from underpaint import recipe as recipes
+
+    fields = _given(**{name: getattr(value, "value", value) for name, value in others.items()})
+    fields |= _given(style_layers=_layers(style_layers))
+    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    if layer_weight:
+        fields["style_layers"] = _layer_weights(layer_weight, fields.get("style_layers"), base)
+    return fields, base
+
+
+def _explain(made: Any, quiet: bool, as_json: bool) -> None:
+    """Runs an explanation to its end and says what was found."""
+    from underpaint.estimate import estimate
+    from underpaint.explanation import conclude
+
+    if not quiet:
+        for note in made.session.notes:
+            console.print(f"Note: {note}", highlight=False)
+        seconds = estimate(made.session.scene).seconds * made.runs
+        console.print(f"{made.count} coalitions of {len(made.players)} layers, about {_duration(seconds)}", highlight=False)
+    _advance(made, "explain", quiet)
+    found = conclude(made)
+    if as_json:
+        values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
+        print(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
+    elif not quiet:
+        for sentence in found.verdict:
+            console.print(f"- {sentence}", highlight=False)
+        console.print(f"{found.folder} (schema.md says what is what)", highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _advance(made: Any, command: str, quiet: bool) -> None:
+    """Goes through it under a bar that knows the time left; in a log file, a line every tenth."""
+    columns = (TextColumn("{task.description:>14}"), BarColumn(bar_width=32), TextColumn("{task.fields[count]}"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal)
+    tenth = 0
+    try:
+        with bar:
+            task = bar.add_task("", total=1.0, count="")
+            for state in made:
+                share, count = state.done / max(state.total, 1e-9), f"{state.done:.0f}/{state.total:.0f}"
+                bar.update(task, completed=share, description=state.doing, count=count)
+                if int(share * 10) > tenth and not quiet and not console.is_terminal:
+                    tenth = int(share * 10)
+                    console.print(f"{state.doing}: {count}", highlight=False)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. The same command goes on from {made.folder}", highlight=False)
+        raise typer.Exit(130) from None
 
 
 @app.command()

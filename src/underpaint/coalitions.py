@@ -80,6 +80,30 @@ def repeated(n: int, count: int = 8) -> list[int]:
     return list(dict.fromkeys(found))[:count]
 
 
+def named(config: str, players: Sequence[str]) -> tuple[str, ...]:
+    """The layers of a configuration: a name in `groups`, or layers with `+` between them.
+
+    Raises:
+        UnderpaintError: no such name or layer, a layer named twice, or a group without layers here.
+    """
+    known = groups(players)
+    if config in known:
+        if not known[config] and config != "none":
+            raise UnderpaintError(f"--configs {config}: none of the style layers {', '.join(players)} is in that group")
+        return known[config]
+    layers = config.split("+")
+    for layer in layers:
+        if layer not in players:
+            simple = ", ".join(name for name in known if ":" not in name)
+            raise UnderpaintError(
+                f"--configs {config}: {layer!r} is neither a group ({simple}, drop:LAYER, only:LAYER) nor one of the style "
+                f"layers {', '.join(players)}"
+            )
+        if layers.count(layer) > 1:
+            raise UnderpaintError(f"--configs {config}: {layer} is named twice; name each once")
+    return tuple(p for p in players if p in layers)
+
+
 START_NOISE = 0.02
 SHIFT = 4
 

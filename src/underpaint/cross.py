@@ -15,10 +15,11 @@ from underpaint.ledger import CLAMP
 from underpaint.objective import Evaluation, Objective
 from underpaint.optimise import Step, draw
 
-TOLERANCE = 0.005
-"""Of the sum of all terms' changes along a segment: a quadrature that misses by more is refined."""
+TOLERANCE, NEGLIGIBLE = 0.002, 2e-5
+"""A quadrature is refined where it misses more than this share of the sum of all terms' changes along the segment, and more
+than this weighted loss."""
 
-DEPTH = 4
+DEPTH = 5
 """How often a segment is halved at most."""
 
 
@@ -93,11 +94,11 @@ class CrossMatrix:
         """The trapezoid where it meets the row sums, else Simpson's rule, else both halves."""
         change = b.values - a.values
         ends = (a.gradients + b.gradients) @ moved.T / 2
-        if depth == DEPTH or _meets(ends, change):
+        if _meets(ends, change):
             return ends
         middle = self._at(start + moved.sum(0).view_as(start) / 2, scale)
         simpson = ends / 3 + middle.gradients @ moved.T * (2 / 3)
-        if _meets(simpson, change):
+        if depth == DEPTH or _meets(simpson, change):
             return simpson
         half = moved / 2
         second = start + half.sum(0).view_as(start)
@@ -136,4 +137,4 @@ class CrossMatrix:
 
 def _meets(integral: torch.Tensor, change: torch.Tensor) -> bool:
     missed = float((integral.sum(1) - change).abs().sum())
-    return missed <= TOLERANCE * float(change.abs().sum()) + 1e-9
+    return missed <= max(TOLERANCE * float(change.abs().sum()), NEGLIGIBLE)

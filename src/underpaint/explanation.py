@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from underpaint import attribution, explaining, gallery, records, spatial, validation
+from underpaint import attribution, explaining, gallery, records, sanity, spatial, validation
 from underpaint.account import kappa
 from underpaint.attribution import Attribution
 from underpaint.coalitions import groups, label, mask_of
@@ -102,19 +102,11 @@ def conclude(made: Explaining) -> Explanation:
     assert state.ledger is not None
     run, account = session.run, state.ledger.result
     judged = {judge: Game.of(players, made.table.outcomes(judge)) for judge in _judges(made.table)}
-    game, judge = judged[HEADLINE], made.account.path.judge
-    last = len(session.recipe.sizes()) - 1
-    content = session.scene.content(last)
-    begun = {t.name: t.weighted for t in session.scene.stage(last).objective.evaluate(content).terms}
+    game = judged[HEADLINE]
+    begun = sanity.begun(session.scene)
+    watched = made.account
     found = [
-        attribution.final_loss(run.history, players),
-        attribution.loss_removed(begun, run.history, players),
-        attribution.gradient_norm(run.history, players),
-        attribution.projection(account, players),
-        attribution.cross_sums(made.account.cross, players),
-        attribution.judge_path(made.account.path.result, made.account.path.residual(), players),
-        attribution.judge_slope(account, judge, players),
-        attribution.column_removed(account, judge, players),
+        *attribution.of_run(run.history, begun, account, watched.cross, watched.path, players),
         *attribution.of_game(game),
     ]
     finished = run.pastiche if session.recipe.keep_color == "luminance" else None
@@ -131,7 +123,7 @@ def conclude(made: Explaining) -> Explanation:
     records.write_attributions(folder, [*found, *others])
     records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, session.recipe.sizes())
-    facts = _facts(made, judged, checks, faithful)
+    facts = _facts(made, judged, checks, faithful, found)
     _pictures(made, account)
     records.write_schema(folder)
     records.write_validation(folder, facts)
@@ -177,6 +169,7 @@ def _facts(
     judged: Mapping[str, Game],
     checks: validation.Checks,
     faithful: Mapping[str, validation.Faithfulness],
+    found: Sequence[Attribution],
 ) -> dict[str, Any]:
     """validation.json."""
     players, game = made.players, judged[HEADLINE]
@@ -197,6 +190,7 @@ def _facts(
         "deletion_curves": {name: validation.deletion_curve(game, order) for name, order in _orders(game, players).items()},
         "checks": checks.facts(),
         "faithfulness": {name: asdict(f) for name, f in faithful.items()},
+        "sanity": sanity.summary(made.folder, {a.method: a for a in found}),
         "verdict": validation.verdict(game, checks, faithful),
     }
 
@@ -214,7 +208,7 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     state, network = session.state, session.scene.network_at(last)
     assert state is not None
     style = session.scene.style(0, last)
-    gallery.draw_coalitions(folder, made.table, session.scene.content(last), style)
+    gallery.draw_coalitions(folder, made.table, session.scene.content(last), style, groups(made.players))
     columns = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
     change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
     strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in columns}

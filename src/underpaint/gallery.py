@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from underpaint import images
-from underpaint.coalitions import groups, mask_of
+from underpaint.coalitions import mask_of
 from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE
 from underpaint.table import Table
@@ -55,19 +55,19 @@ def _show(axes: Any, picture: np.ndarray, title: str, **options: Any) -> None:
 
 
 def draw_coalitions(
-    folder: Path, table: Table, content: torch.Tensor, style: torch.Tensor, wanted: Sequence[str] | None = None
+    folder: Path, table: Table, content: torch.Tensor, style: torch.Tensor, named: Mapping[str, Sequence[str]]
 ) -> None:
-    """gallery.png: the named coalitions, with the headline judge's J under each (1: the content, 0: the style).
+    """gallery.png: named coalitions, with the headline judge's J above each (1: the content, 0: the style).
 
     Args:
         content, style: (1, 3, h, w).
-        wanted: names of groups; all that are in the table when left out.
+        named: layers by name; a group without layers is left out, unless it is called `none`.
     """
-    known = groups(table.players)
-    names = [n for n in wanted or known if (0, mask_of(known[n], table.players)) in table.rows and (known[n] or n == "none")]
     cells = [("content", _array(content)), ("style", _array(style))]
-    for name in names:
-        row = table.rows[0, mask_of(known[name], table.players)]
+    for name, layers in named.items():
+        if not layers and name != "none":
+            continue
+        row = table.rows[0, mask_of(layers, table.players)]
         title = f"{name}\nJ = {row.outcomes[HEADLINE]:.3f}"
         cells.append((title, images.read(folder / row.picture, min_side=1).rgb))
     across = min(6, len(cells))

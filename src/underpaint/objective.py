@@ -187,7 +187,8 @@ class Objective:
                 alpha = 2 * term.weight / term.normaliser
 
                 def seed(g: torch.Tensor, f: torch.Tensor = f, goal: torch.Tensor = goal, a: float = alpha) -> None:
-                    g.add_(f, alpha=a).sub_(goal, alpha=a)
+                    # The difference first: at the content picture it is 0, and rounding errors must not become steps.
+                    g.add_(f - goal, alpha=a)
 
                 found.seeds[term.name] = (term.layer, seed)
                 found.layers.setdefault(term.layer, []).append(seed)

@@ -6,7 +6,7 @@ place, which is what brings an iteration near the time of its bare convolutions 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -182,6 +182,21 @@ class Chain:
             if isinstance(link, Convolution) and link.layer is not None and link.layer in layers:
                 found[link.layer] = x
         return found
+
+    def shuffled(self, layers: Collection[str], seed: int = 0) -> Chain:
+        """The same network with the weights of these layers' convolutions permuted: their values stay, what they say goes."""
+        generator = torch.Generator().manual_seed(seed)
+        links: list[Link] = []
+        owner: str | None = None
+        for link in reversed(self._links):
+            if isinstance(link, Convolution):
+                owner = link.layer or owner  # a linear convolution belongs to the ReLU after it
+                if owner in layers:
+                    order = torch.randperm(link.weight.numel(), generator=generator).to(link.weight.device)
+                    weight = link.weight.flatten()[order].view(link.weight.shape)
+                    link = Convolution(link.layer, weight, link.bias, link.pad)
+            links.append(link)
+        return Chain(self.name, links[::-1], self.pooling, self.device, self.precision)
 
     def _until(self, layers: Sequence[str]) -> list[Link]:
         unknown = [layer for layer in layers if layer not in self.layers]

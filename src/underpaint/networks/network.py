@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -46,4 +46,8 @@ class Network(Protocol):
 
     def stride(self, layer: str) -> int:
         """How many pixels of the picture one position of the layer stands for, along one side."""
+        ...
+
+    def shuffled(self, layers: Collection[str], seed: int = 0) -> Network:
+        """The same network with the weights of these layers permuted (for sanity checks)."""
         ...

@@ -1,0 +1,156 @@
+"""Ablating: the same run with some of its style layers, for a few configurations that are named.
+
+A folder holds ablation.json (recipe, inputs, configurations), the pictures, coalitions.csv as an explanation has it,
+ablation.csv (one row a configuration) and gallery.png. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from underpaint import device, gallery, quality, session
+from underpaint.coalitions import groups, mask_of, named
+from underpaint.errors import UnderpaintError
+from underpaint.files import write_bytes
+from underpaint.images import Source
+from underpaint.judges import HEADLINE
+from underpaint.painter import Painter, Progress, open_judge
+from underpaint.run import create_folder, keep_inputs
+from underpaint.session import Session, Wish
+from underpaint.table import Table
+
+FILE, ROWS = "ablation.json", "ablation.csv"
+SIZE = 256
+"""Longest side where none is given: an ablation is many runs."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What came of it: `outcomes` by configuration and judge, and the folder."""
+
+    folder: Path
+    configs: dict[str, tuple[str, ...]]
+    outcomes: dict[str, dict[str, float]]
+
+
+class Ablating:
+    """An ablation being made: iterate over it, then `result` is there.
+
+    Args:
+        wish: what every configuration's run is like.
+        configs: names as `underpaint.coalitions.named` reads them.
+        judge: the network that judges; the run's own when None.
+        folder: where it goes, or where it was begun.
+    """
+
+    def __init__(self, wish: Wish, configs: Sequence[str], judge: str | None, folder: Path) -> None:
+        self.folder, self.players = folder, tuple(wish.recipe.style_layers)
+        self.configs = {config: named(config, self.players) for config in configs}
+        self.session = Session(wish.recipe, wish.pictures, wish.options)
+        network = open_judge(judge or wish.recipe.network, self.session)
+        lpips = quality.find_lpips(wish.options.weights, self.session.device)
+        self.painter = Painter(self.session.scene, network, lpips)
+        self._claim(judge or wish.recipe.network)
+        self.table = Table(folder, self.players)
+
+    def _claim(self, judge: str) -> None:
+        """Writes ablation.json, or checks that the one there is of the same run."""
+        path = self.folder / FILE
+        own = {"recipe": self.session.recipe.model_dump(mode="json"), "judge": judge}
+        if path.exists():
+            try:
+                facts = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UnderpaintError(f"{path}: damaged ({error}); name another --out") from None
+            pictures = self.session.scene.pictures
+            hashes = [p.sha256 for p in (pictures.content, *pictures.styles)]
+            before = [entry["sha256"] for entry in facts["inputs"]]
+            if {key: facts[key] for key in own} != own or before[: len(hashes)] != hashes:
+                raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
+            inputs = facts["inputs"]
+        else:
+            create_folder(self.folder)
+            inputs = keep_inputs(self.folder, self.session.scene.pictures)
+        environment = device.describe(self.session.device)
+        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment}
+        write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
+
+    def __iter__(self) -> Iterator[Progress]:
+        masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
+        for place, mask in enumerate(masks):
+            if (0, mask) not in self.table.rows:
+                for share in self.painter.enter(self.table, 0, mask):
+                    yield Progress(place + share, len(masks), "configurations")
+        last = len(self.session.recipe.sizes()) - 1
+        scene = self.session.scene
+        gallery.draw_coalitions(self.folder, self.table, scene.content(last), scene.style(0, last), self.configs)
+        self._write()
+        yield Progress(len(masks), len(masks), "done")
+
+    @property
+    def result(self) -> Ablation:
+        """What came of it, once all are painted."""
+        rows = {name: self.table.rows[0, mask_of(layers, self.players)] for name, layers in self.configs.items()}
+        return Ablation(self.folder, self.configs, {name: dict(row.outcomes) for name, row in rows.items()})
+
+    def _write(self) -> None:
+        """ablation.csv: each configuration's layers, outcomes, and by how much J is above that of all layers."""
+        result = self.result
+        judges = list(next(iter(result.outcomes.values())))
+        whole = self.table.rows.get((0, (1 << len(self.players)) - 1))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["config", "layers", *judges, f"{HEADLINE}_minus_all", "picture"])
+        for name, outcomes in result.outcomes.items():
+            row = self.table.rows[0, mask_of(self.configs[name], self.players)]
+            more = "" if whole is None else repr(outcomes[HEADLINE] - whole.outcomes[HEADLINE])
+            layers = " ".join(self.configs[name])
+            writer.writerow([name, layers, *(repr(outcomes[j]) for j in judges), more, row.picture])
+        write_bytes(self.folder / ROWS, text.getvalue().encode())
+
+
+def default_configs(players: Sequence[str]) -> list[str]:
+    """All, shallow, middle, deep, and each layer left out: those that have layers here."""
+    known = groups(players)
+    return [name for name in known if known[name] and not name.startswith("only:")]
+
+
+def start(
+    content: Source,
+    style: Source,
+    *,
+    out: str | Path,
+    configs: Sequence[str] = (),
+    judge: str | None = None,
+    **arguments: Any,
+) -> Ablating:
+    """Prepares an ablation, or goes on with the one in `out`.
+
+    Args:
+        content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.
+        configs: `all`, `none`, `shallow`, `mid`, `deep`, `drop:LAYER`, `only:LAYER`, or layers with `+` between them;
+            all, shallow, mid, deep and each layer left out when empty.
+        judge: the network that judges; the run's own when left out.
+
+    Raises:
+        UnderpaintError: as `underpaint.start`; no such configuration; `out` holds something else.
+    """
+    if arguments.get("recipe") is None:
+        arguments.setdefault("size", SIZE)
+    wish = session.prepare(content, style, **arguments)
+    chosen = list(configs) or default_configs(tuple(wish.recipe.style_layers))
+    return Ablating(wish, chosen, judge, Path(out))
+
+
+def ablate(content: Source, style: Source, *, out: str | Path, **arguments: Any) -> Ablation:
+    """`start` with all its arguments, then to the end."""
+    made = start(content, style, out=out, **arguments)
+    for _ in made:
+        pass
+    return made.result

@@ -1,0 +1,105 @@
+"""Sanity: the same run with the network's weights shuffled, block by block from the deepest on.
+
+An attribution that does not change when the network forgets what it learnt says nothing of the network (Adebayo et al.
+2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292, cascading randomisation). Random networks already carry some style,
+so the picture's own quality stands beside it: J of a network that sees, whatever the one that paints has lost.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from scipy import stats
+
+from underpaint import attribution
+from underpaint.account import Account
+from underpaint.attribution import Attribution
+from underpaint.cross import CrossMatrix
+from underpaint.files import write_bytes
+from underpaint.judges import HEADLINE, StyleJudge
+from underpaint.optimise import optimise
+from underpaint.path import JudgePath
+from underpaint.run import Row, rows
+from underpaint.scene import Scene
+
+FILE = "sanity.csv"
+HEADER = ("shuffled", "method", "layer", "value")
+PICTURE = "picture"
+"""The method under which a run's own J stands."""
+
+BLOCKS = 5
+
+
+def begun(scene: Scene) -> dict[str, float]:
+    """Every term's weighted loss at the content picture, at the last size."""
+    last = len(scene.recipe.sizes()) - 1
+    return {t.name: t.weighted for t in scene.stage(last).objective.evaluate(scene.content(last)).terms}
+
+
+def accountant(scene: Scene, judge: StyleJudge) -> Account:
+    """What follows a run of this scene."""
+    schedule, scales = scene.recipe.schedule(), range(len(scene.recipe.sizes()))
+    cross = CrossMatrix(lambda scale: scene.stage(scale).objective, scene.recipe.seed)
+    path = JudgePath(judge, [scene.size(scale) for scale in scales], schedule)
+    return Account(cross, path, (len(schedule) - 1, max(1, schedule[-1] // 2)))
+
+
+def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
+    """Paints with blocks 5, 4-5, ..., 1-5 shuffled and writes sanity.csv after each; yields how many are done."""
+    known = _read(folder)
+    for first in range(BLOCKS, 0, -1):
+        name = f"blocks {first}-{BLOCKS}"
+        if any(line[0] == name for line in known):
+            continue
+        layers = [layer for layer in scene.network.layers if int(layer[4]) >= first]
+        other = Scene(scene.recipe, scene.pictures, scene.network.shuffled(layers, scene.recipe.seed), scene.polish)
+        account, history = accountant(other, judge), list[Row]()
+        for step in optimise(other.recipe, other.stage, ledger=True):
+            account.see(step)
+            history += rows(step, 0.0)
+            yield BLOCKS - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
+        ledger = step.state.ledger
+        assert ledger is not None
+        found = attribution.of_run(
+            history, begun(other), ledger.result, account.cross, account.path, tuple(other.recipe.style_layers)
+        )
+        known += [(name, PICTURE, "", repr(judge(step.image)[HEADLINE]))]
+        known += [(name, a.method, layer, repr(value)) for a in found for layer, value in a.values.items()]
+        _write(folder, known)
+
+
+def _read(folder: Path) -> list[tuple[str, ...]]:
+    if not (folder / FILE).exists():
+        return []
+    lines = csv.reader(io.StringIO((folder / FILE).read_text(encoding="utf-8")))
+    return [tuple(line) for line in lines][1:]
+
+
+def _write(folder: Path, lines: list[tuple[str, ...]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEADER, *lines])
+    write_bytes(folder / FILE, text.getvalue().encode())
+
+
+def summary(folder: Path, real: dict[str, Attribution]) -> dict[str, dict[str, float]]:
+    """By what was shuffled: the picture's J, and each method's rank correlation (Spearman) with the real network's."""
+    found: dict[str, dict[str, float]] = {}
+    for shuffled, method, layer, value in _read(folder):
+        found.setdefault(shuffled, {})
+        if method == PICTURE:
+            found[shuffled][PICTURE] = float(value)
+        else:
+            found[shuffled][f"{method}/{layer}"] = float(value)
+    return {name: _compared(values, real) for name, values in found.items()}
+
+
+def _compared(values: dict[str, float], real: dict[str, Attribution]) -> dict[str, float]:
+    said = {PICTURE: values[PICTURE]}
+    for method, a in real.items():
+        if all(f"{method}/{layer}" in values for layer in a.values):
+            ours = [values[f"{method}/{layer}"] for layer in a.values]
+            said[method] = float(stats.spearmanr(ours, list(a.values.values())).statistic)
+    return said

@@ -1,0 +1,162 @@
+"""Shapley values and interactions against literal definitions and properties; noise against simulation."""
+
+from itertools import combinations, permutations
+from math import factorial
+
+import numpy as np
+import pytest
+
+from underpaint.coalitions import check_players, groups, label, mask_of, members, named, repeated
+from underpaint.errors import UnderpaintError
+from underpaint.game import Game, Noise, alone_weights, interaction_weights, left_out_weights, shapley_weights
+
+PLAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+def values(n, seed=0):
+    return np.random.default_rng(seed).normal(size=1 << n)
+
+
+def literal_shapley(v, n):
+    """Mean marginal contribution over all orders of arrival."""
+    phi = np.zeros(n)
+    for order in permutations(range(n)):
+        mask = 0
+        for player in order:
+            phi[player] += v[mask | 1 << player] - v[mask]
+            mask |= 1 << player
+    return phi / factorial(n)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_shapley_is_the_mean_over_orders(n):
+    v = values(n)
+    phi = shapley_weights(n) @ v
+    assert np.allclose(phi, literal_shapley(v, n), atol=1e-12)
+    assert phi.sum() == pytest.approx(v[-1] - v[0])  # efficiency
+
+
+def test_a_dummy_gets_nothing_and_twins_get_the_same():
+    n = 4
+    base = values(2, seed=1)
+    # Player 2 changes nothing; players 0 and 3 can stand in for each other.
+    v = np.array([base[(mask & 1 or mask >> 3 & 1) + 2 * (mask >> 1 & 1)] for mask in range(1 << n)])
+    phi = shapley_weights(n) @ v
+    assert phi[2] == pytest.approx(0, abs=1e-12)
+    assert phi[0] == pytest.approx(phi[3])
+    i = {pair: w @ v for pair, w in interaction_weights(n).items()}
+    assert i[1, 2] == pytest.approx(0, abs=1e-12)
+
+
+def test_interactions_are_the_mean_second_difference():
+    """Grabisch & Roubens: the mean over orders of the pair as one player of what the two do beyond the sum of each."""
+    n, v = 5, values(5, seed=2)
+    found = interaction_weights(n)
+    for i, j in combinations(range(n), 2):
+        others = [k for k in range(n) if k not in (i, j)]
+        total = 0.0
+        for size in range(len(others) + 1):
+            for chosen in combinations(others, size):
+                mask = sum(1 << k for k in chosen)
+                second = v[mask | 1 << i | 1 << j] - v[mask | 1 << i] - v[mask | 1 << j] + v[mask]
+                total += factorial(size) * factorial(n - size - 2) / factorial(n - 1) * second
+        assert found[i, j] @ v == pytest.approx(total)
+
+
+def test_left_out_and_alone():
+    v = values(3)
+    assert np.allclose(left_out_weights(3) @ v, [v[7] - v[6], v[7] - v[5], v[7] - v[3]])
+    assert np.allclose(alone_weights(3) @ v, [v[1] - v[0], v[2] - v[0], v[4] - v[0]])
+
+
+def test_standard_errors_of_five_players():
+    """The figures of the field's plan: 0.46, 0.58 and 0.82 σ."""
+    w = shapley_weights(5)
+    assert np.linalg.norm(w[0]) == pytest.approx(0.46, abs=0.005)
+    assert np.linalg.norm(w[0] - w[3]) == pytest.approx(0.58, abs=0.005)
+    assert np.linalg.norm(interaction_weights(5)[0, 1]) == pytest.approx(0.82, abs=0.005)
+
+
+def outcomes(v, seeds, sigma, random, partial=()):
+    """J of complete tables, and of a part of one more: v, a shift for each perturbation, and noise."""
+    found = {}
+    for seed in range(seeds):
+        shift = random.normal()
+        found |= {(seed, mask): -(value + shift + sigma * random.normal()) for mask, value in enumerate(v)}
+    shift = random.normal()
+    return found | {(seeds, mask): -(v[mask] + shift + sigma * random.normal()) for mask in partial}
+
+
+def test_noise_is_found_and_intervals_hold_what_they_promise():
+    """Simulated: σ from 8 repeated coalitions is right on average, and 95 % intervals hold the truth 95 % of the time."""
+    random, v = np.random.default_rng(0), values(5, seed=4)
+    truth = shapley_weights(5) @ v
+    sigmas, held = [], []
+    for _ in range(300):
+        game = Game.of(PLAYERS, outcomes(v, 1, 0.1, random, repeated(5)))
+        assert game.noise.freedom == 7
+        sigmas.append(game.noise.sigma**2)
+        held += [e.low <= t <= e.high for e, t in zip(game.shapley(), truth, strict=True)]
+    assert np.sqrt(np.mean(sigmas)) == pytest.approx(0.1, rel=0.05)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_more_tables_are_averaged():
+    random, v = np.random.default_rng(1), values(5, seed=5)
+    game = Game.of(PLAYERS, outcomes(v, 4, 0.1, random))
+    assert game.tables == 4
+    assert game.noise.freedom == 3 * 31
+    assert game.shapley()[0].error == pytest.approx(0.46 * game.noise.sigma / 2, rel=0.01)
+
+
+def test_only_pairs_beyond_two_errors_are_resolved():
+    v = np.array([0.0, 1.0, 0.9, 1.9])  # φ = 1.0, 0.9
+    assert Game(("a", "b"), v, noise=Noise(0.04, 7)).resolved() == []  # two errors are 2 · 0.04 · √2 = 0.113
+    assert Game(("a", "b"), v, noise=Noise(0.01, 7)).resolved() == [(0, 1)]
+    assert Game(("a", "b"), v).resolved() == []
+
+
+def test_an_incomplete_table_is_an_error():
+    with pytest.raises(UnderpaintError, match="not complete"):
+        Game.of(PLAYERS, {(0, 0): 1.0, (0, 31): 0.5})
+
+
+def test_groups_by_depth():
+    known = groups(PLAYERS)
+    assert known["shallow"] == ("relu1_1", "relu2_1")
+    assert known["mid"] == ("relu3_1",)
+    assert known["deep"] == ("relu4_1", "relu5_1")
+    assert known["drop:relu3_1"] == ("relu1_1", "relu2_1", "relu4_1", "relu5_1")
+    assert known["only:relu3_1"] == ("relu3_1",)
+    assert named("relu4_1+relu1_1", PLAYERS) == ("relu1_1", "relu4_1")
+
+
+def test_masks_and_labels():
+    for mask in range(32):
+        assert mask_of(members(mask, PLAYERS), PLAYERS) == mask
+    assert len({label(mask, PLAYERS) for mask in range(32)}) == 32
+    assert (label(0, PLAYERS), label(31, PLAYERS), label(5, PLAYERS)) == ("none", "all", "relu1_1+relu3_1")
+    assert len(set(repeated(5))) == 8
+    assert {0, 31} < set(repeated(5))
+    assert len(repeated(2)) == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("shalow", "neither a group"),
+        ("relu9_1", "neither a group"),
+        ("relu1_1+relu1_1", "named twice"),
+        ("mid", "none of the style layers"),
+    ],
+)
+def test_bad_configurations(config, says):
+    with pytest.raises(UnderpaintError, match=says):
+        named(config, ("relu1_1", "relu2_1"))
+
+
+def test_too_many_or_too_few_players():
+    with pytest.raises(UnderpaintError, match="1048576 runs"):
+        check_players([f"l{i}" for i in range(20)])
+    with pytest.raises(UnderpaintError, match="at least two"):
+        check_players(["relu1_1"])
