@@ -63,6 +63,17 @@ def test_interactions_are_the_mean_second_difference():
         assert found[i, j] @ v == pytest.approx(total)
 
 
+def test_shapiq_agrees():
+    """An independent implementation (`pip install underpaint[oracle]`; 440 MB, so not in the test environment)."""
+    shapiq = pytest.importorskip("shapiq")
+    v, place = values(5, seed=3), 1 << np.arange(5)
+    computer = shapiq.ExactComputer(lambda rows: v[np.asarray(rows).astype(int) @ place], n_players=5)
+    shapley, pairs = computer("SV"), computer("SII", order=2)
+    assert np.allclose([shapley[(i,)] for i in range(5)], shapley_weights(5) @ v)
+    for pair, weights in interaction_weights(5).items():
+        assert pairs[pair] == pytest.approx(weights @ v)
+
+
 def test_left_out_and_alone():
     v = values(3)
     assert np.allclose(left_out_weights(3) @ v, [v[7] - v[6], v[7] - v[5], v[7] - v[3]])

@@ -16,6 +16,7 @@ import torch
 from underpaint.cross import CrossMatrix
 from underpaint.game import Estimate, Game, alone_weights, left_out_weights, shapley_weights
 from underpaint.ledger import CLAMP, START
+from underpaint.objective import Objective, StyleTerm
 from underpaint.path import Differentiable, JudgePath
 from underpaint.run import Row
 
@@ -66,6 +67,23 @@ class Attribution:
         return abs(self.values[a] - self.values[b]) <= TIE * largest
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What single-run attributions are made of.
+
+    Attributes:
+        history: one row per step and term.
+        objective: at the last size.
+        content: the content picture there, (1, 3, H, W).
+        account: the ledger's pictures, (3, H, W) float64 by name.
+    """
+
+    history: Sequence[Row]
+    objective: Objective
+    content: torch.Tensor
+    account: Mapping[str, torch.Tensor]
+
+
 def layer_of(term: str) -> str | None:
     """The style layer of a term's name (`style/relu3_1`, `style2/relu3_1`), or None."""
     kind, _, layer = term.partition("/")
@@ -82,6 +100,19 @@ def final_loss(history: Sequence[Row], layers: Sequence[str]) -> Attribution:
     last = history[-1].step
     values = by_layer({row.term: row.weighted for row in history if row.step == last}, layers)
     return Attribution("final_loss", values, "weighted loss left", "a perfect match (0)")
+
+
+def gatys_loss(objective: Objective, history: Sequence[Row], layers: Sequence[str]) -> Attribution:
+    """The same as it is usually published: Gatys et al. 2016, eq. 4, with equal weights: Σ (G − A)² / (4 C² M²), where G is
+    not divided by the number of positions M and C is the number of channels. Of Gram terms alone."""
+    last = history[-1].step
+    raw = {row.term: row.raw for row in history if row.step == last}
+    values = {}
+    for term in objective.terms:
+        if isinstance(term, StyleTerm) and term.statistic.name == "gram":
+            channels = term.goals[0].shape[0]
+            values[term.name] = raw[term.name] * term.normaliser / (4 * channels**2)
+    return Attribution("gatys_loss", by_layer(values, layers), "Gatys' layer loss left", "a perfect match (0)")
 
 
 def loss_removed(begun: Mapping[str, float], history: Sequence[Row], layers: Sequence[str]) -> Attribution:
@@ -154,24 +185,19 @@ def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, l
     return Attribution("column_removed", values, "rise of J", "the pastiche")
 
 
-def of_run(
-    history: Sequence[Row],
-    begun: Mapping[str, float],
-    account: Mapping[str, torch.Tensor],
-    cross: CrossMatrix,
-    path: JudgePath,
-    layers: Sequence[str],
-) -> list[Attribution]:
-    """All that a single run with its ledger gives; the arguments are those of the functions above."""
+def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[str]) -> list[Attribution]:
+    """All that a single run with its ledger gives."""
+    begun = {term.name: term.weighted for term in run.objective.evaluate(run.content).terms}
     return [
-        final_loss(history, layers),
-        loss_removed(begun, history, layers),
-        gradient_norm(history, layers),
-        projection(account, layers),
+        final_loss(run.history, layers),
+        gatys_loss(run.objective, run.history, layers),
+        loss_removed(begun, run.history, layers),
+        gradient_norm(run.history, layers),
+        projection(run.account, layers),
         cross_sums(cross, layers),
         judge_path(path.result, path.residual(), layers),
-        judge_slope(account, path.judge, layers),
-        column_removed(account, path.judge, layers),
+        judge_slope(run.account, path.judge, layers),
+        column_removed(run.account, path.judge, layers),
     ]
 
 

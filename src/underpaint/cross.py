@@ -14,27 +14,13 @@ import torch
 from underpaint.ledger import CLAMP
 from underpaint.objective import Evaluation, Objective
 from underpaint.optimise import Step, draw
-
-TOLERANCE, NEGLIGIBLE = 0.002, 2e-5
-"""A quadrature is refined where it misses more than this share of the sum of all terms' changes along the segment, and more
-than this weighted loss."""
-
-DEPTH = 5
-"""How often a segment is halved at most."""
+from underpaint.quadrature import Point, integral
 
 
-@dataclass(frozen=True)
-class Point:
-    """The objective at one picture of the path: weighted values (T,) and gradients (T, 3·H·W), float64."""
-
-    values: torch.Tensor
-    gradients: torch.Tensor
-
-    @classmethod
-    def of(cls, evaluation: Evaluation | Step) -> Point:
-        """From an evaluation with parts, or a step of a run with a ledger."""
-        values = torch.tensor([term.weighted for term in evaluation.terms], dtype=torch.float64)
-        return cls(values, torch.cat([evaluation.parts[t.name] for t in evaluation.terms]).flatten(1).double().cpu())
+def point(evaluation: Evaluation | Step) -> Point:
+    """The terms' weighted values and gradients, of an evaluation with parts or a step of a run with a ledger."""
+    values = torch.tensor([term.weighted for term in evaluation.terms], dtype=torch.float64)
+    return Point(values, torch.cat([evaluation.parts[t.name] for t in evaluation.terms]).flatten(1).double().cpu())
 
 
 @dataclass
@@ -67,7 +53,7 @@ class CrossMatrix:
         ledger = step.state.ledger
         assert ledger is not None
         assert ledger.last is not None
-        here = Point.of(step)
+        here = point(step)
         self._complete(here, step.scale)
         moved = ledger.last.flatten(1).cpu()
         # Each segment is straight, from `before` by the sum of what the columns moved.
@@ -77,39 +63,23 @@ class CrossMatrix:
         if step.scale_done:
             number = draw(self.seed, step.scale, 0)
             end = self.objective(step.scale).evaluate(step.state.image, number, apart=True)
-            self._complete(Point.of(end), step.scale)
+            self._complete(point(end), step.scale)
 
     def _complete(self, here: Point, scale: int) -> None:
         if self._before is None:
             return
         before, moved, start = self._before
         self._before = None
-        segment = self._integral(before, here, moved, start, scale, 0)
+        segment = integral(before, here, moved, start.flatten(), lambda x: self._at(x.view_as(start), scale))
         change = here.values - before.values
         zero = torch.zeros_like(segment)
         self.matrices[scale] = self.matrices.get(scale, zero) + segment
         self.changes[scale] = self.changes.get(scale, torch.zeros_like(change)) + change
 
-    def _integral(self, a: Point, b: Point, moved: torch.Tensor, start: torch.Tensor, scale: int, depth: int) -> torch.Tensor:
-        """The trapezoid where it meets the row sums, else Simpson's rule, else both halves."""
-        change = b.values - a.values
-        ends = (a.gradients + b.gradients) @ moved.T / 2
-        if _meets(ends, change):
-            return ends
-        middle = self._at(start + moved.sum(0).view_as(start) / 2, scale)
-        simpson = ends / 3 + middle.gradients @ moved.T * (2 / 3)
-        if depth == DEPTH or _meets(simpson, change):
-            return simpson
-        half = moved / 2
-        second = start + half.sum(0).view_as(start)
-        return self._integral(a, middle, half, start, scale, depth + 1) + self._integral(
-            middle, b, half, second, scale, depth + 1
-        )
-
     def _at(self, image: torch.Tensor, scale: int) -> Point:
         objective = self.objective(scale)
         picture = image.float().to(objective.network.device)
-        return Point.of(objective.evaluate(picture, draw(self.seed, scale, 0), apart=True))
+        return point(objective.evaluate(picture, draw(self.seed, scale, 0), apart=True))
 
     def residual(self) -> float:
         """Σ |row sum − L_j's change| / Σ |L_j's change|, over all sizes; 0 for an exact account."""
@@ -133,8 +103,3 @@ class CrossMatrix:
                 (self.matrices if kind == "cross" else self.changes)[int(scale)] = tensor
         if "values" in kept:
             self._before = Point(kept["values"], kept["gradients"]), kept["moved"], kept["before"]
-
-
-def _meets(integral: torch.Tensor, change: torch.Tensor) -> bool:
-    missed = float((integral.sum(1) - change).abs().sum())
-    return missed <= max(TOLERANCE * float(change.abs().sum()), NEGLIGIBLE)

@@ -12,7 +12,7 @@ import torch
 
 from underpaint import attribution, explaining, gallery, records, sanity, spatial, validation
 from underpaint.account import kappa
-from underpaint.attribution import Attribution
+from underpaint.attribution import Attribution, RunFacts
 from underpaint.coalitions import groups, label, mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.explaining import Explaining
@@ -103,10 +103,10 @@ def conclude(made: Explaining) -> Explanation:
     run, account = session.run, state.ledger.result
     judged = {judge: Game.of(players, made.table.outcomes(judge)) for judge in _judges(made.table)}
     game = judged[HEADLINE]
-    begun = sanity.begun(session.scene)
-    watched = made.account
+    watched, last = made.account, len(session.recipe.sizes()) - 1
+    facts = RunFacts(run.history, session.scene.stage(last).objective, session.scene.content(last), account)
     found = [
-        *attribution.of_run(run.history, begun, account, watched.cross, watched.path, players),
+        *attribution.of_run(facts, watched.cross, watched.path, players),
         *attribution.of_game(game),
     ]
     finished = run.pastiche if session.recipe.keep_color == "luminance" else None
@@ -122,13 +122,13 @@ def conclude(made: Explaining) -> Explanation:
     ]
     records.write_attributions(folder, [*found, *others])
     records.write_interactions(folder, judged)
-    records.write_cross(folder, made.account.cross, session.recipe.sizes())
-    facts = _facts(made, judged, checks, faithful, found)
+    records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
+    written = _facts(made, judged, checks, faithful, found)
     _pictures(made, account)
     records.write_schema(folder)
-    records.write_validation(folder, facts)
+    records.write_validation(folder, written)
     attributions = {a.method: a for a in [*found, *others]}
-    return Explanation(folder, run, players, made.table, attributions, facts)
+    return Explanation(folder, run, players, made.table, attributions, written)
 
 
 def _renamed(a: Attribution, method: str) -> Attribution:
@@ -212,7 +212,7 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     columns = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
     change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
     strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in columns}
-    acted = spatial.acted(columns, change, {name: 2 * stride for name, stride in strides.items()})
+    acted = spatial.acted(columns, change, strides)
     gallery.draw_ledger(folder, columns, acted, state.result[0].cpu().numpy())
     (folder / "sources").mkdir(exist_ok=True)
     height, width = state.result.shape[2:]

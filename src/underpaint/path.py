@@ -2,8 +2,8 @@
 
 J(end) − J(start) = Σ_l ∫ ∇J · dx_l. The judge looks at every iterate as it would be at the last size: pushed through the
 resizes that are left, which are linear, so that there is no jump where the size changes. What clamping does after a resize is
-clamp's. The path is followed at some steps only, more densely where it begins at each size, and the quadrature's residual is
-kept: the difference between the sum of all columns and what the judge says of both ends.
+clamp's. The path is followed at some steps only, more densely where it begins at each size, straight between them; the
+quadrature is checked by what the judge says of both ends, and what it misses in all is the residual.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from underpaint.ledger import CLAMP, Ledger, resample
 from underpaint.optimise import Step
+from underpaint.quadrature import Point, integral
 
 
 class Differentiable(Protocol):
@@ -28,9 +29,10 @@ class Differentiable(Protocol):
 
 @dataclass(frozen=True)
 class Mark:
-    """The judge's gradient, and the account, at one moment of a size: (3·H·W,) and (T + 1, 3·H·W) float64."""
+    """One moment of a size: J and its gradient there, the picture (N,) and the account's columns (T + 1, N), float64."""
 
-    gradient: torch.Tensor
+    point: Point
+    image: torch.Tensor
     columns: torch.Tensor
 
 
@@ -42,15 +44,17 @@ class JudgePath:
         judge: looks at pictures of the last size.
         sizes: (height, width) at each scale.
         lengths: steps at each scale.
-        falls: (T + 1,): −∫∇J·dx_l by column and clamp, so far; positive where a column brought the judge down.
+        device: where the judge looks.
+        falls: by scale, (T + 1,): −∫∇J·dx_l by column and clamp, so far; positive where a column brought the judge down.
         first, last: J at the start (carried to the last size) and at the latest mark.
     """
 
     judge: Differentiable
     sizes: Sequence[tuple[int, int]]
     lengths: Sequence[int]
+    device: torch.device | str = "cpu"
     terms: tuple[str, ...] = ()
-    falls: torch.Tensor | None = None
+    falls: dict[int, torch.Tensor] = field(default_factory=dict)
     first: float = float("nan")
     last: float = float("nan")
     _mark: Mark | None = field(default=None, repr=False)
@@ -64,67 +68,84 @@ class JudgePath:
         if step.iteration == 0:
             self._begin(step, ledger)
         if step.scale_done or step.iteration + 1 in _moments(self.lengths[step.scale]):
-            self._reach(self._look(step.state.image, step.scale), ledger.entries[1:])
+            self._reach(self._mark_of(ledger.entries, step.scale), step.scale)
         if step.scale_done and ledger.average is not None:
-            self._reach(self._look(step.state.result, step.scale), ledger.average[1:])
+            self._reach(self._mark_of(ledger.average, step.scale), step.scale)
 
     def _begin(self, step: Step, ledger: Ledger) -> None:
         """The first picture of a size: what a resize's clamp took is the only way from the last one's end."""
         assert ledger.last is not None
-        columns = ledger.entries[1:] - ledger.last
-        image = ledger.entries[0] + columns.sum(0)
-        gradient = self._look(image[None].float(), step.scale)
-        if self.falls is None:
-            self.first, self.falls = self.last, torch.zeros(len(columns), dtype=torch.float64)
-        elif self._mark is not None:
-            before = resample(self._mark.columns[-1].view(1, 3, *self.sizes[step.scale - 1]), self.sizes[step.scale])
-            self.falls[-1] -= gradient @ (columns[-1].flatten().cpu() - before.flatten())
-        self._mark = Mark(gradient, columns.flatten(1).cpu().clone())  # the ledger goes on in place
+        entries = torch.cat([ledger.entries[:1], ledger.entries[1:] - ledger.last])
+        mark = self._mark_of(entries, step.scale)
+        self.falls[step.scale] = torch.zeros(len(entries) - 1, dtype=torch.float64)
+        if self._mark is None:
+            self.first = self.last
+        else:
+            self._resized(self._mark, mark, step.scale)
+        self._mark = mark
 
-    def _look(self, image: torch.Tensor, scale: int) -> torch.Tensor:
-        """∇J by the pixels of this size, (3·H·W,) float64; keeps J."""
+    def _resized(self, before: Mark, after: Mark, scale: int) -> None:
+        """Enters what clamping took after a resize: from the last size's picture, resized, to the first of this one."""
+        shape = (-1, 3, *self.sizes[scale - 1])
+        image = resample(before.image.view(shape), self.sizes[scale]).flatten()
+        carried = resample(before.columns[-1].view(shape), self.sizes[scale]).flatten()
+        moved = (after.columns[-1] - carried)[None]
+        point = self._look(image, scale)
+        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale)).sum())
+
+    def _mark_of(self, entries: torch.Tensor, scale: int) -> Mark:
+        image = entries.sum(0).flatten().cpu()
+        mark = Mark(self._look(image, scale), image, entries[1:].flatten(1).cpu().clone())  # the ledger goes on in place
+        self.last = float(mark.point.values)
+        return mark
+
+    def _look(self, image: torch.Tensor, scale: int) -> Point:
+        """J and its gradient by the pixels of this size, at (N,)."""
         with torch.enable_grad():
-            leaf = image.detach().requires_grad_()
+            leaf = image.view(1, 3, *self.sizes[scale]).float().requires_grad_()
             carried = leaf
             for size in self.sizes[scale + 1 :]:
                 carried = resample(carried, size)
-        self.last, gradient = self.judge.gradient(carried.detach())
+        value, gradient = self.judge.gradient(carried.detach().to(self.device))
         if carried is not leaf:
-            (gradient,) = torch.autograd.grad(carried, leaf, gradient)
-        return gradient.flatten().double().cpu()
+            (gradient,) = torch.autograd.grad(carried, leaf, gradient.to(leaf.device))
+        return Point(torch.tensor([value], dtype=torch.float64), gradient.flatten()[None].double().cpu())
 
-    def _reach(self, gradient: torch.Tensor, columns: torch.Tensor) -> None:
-        assert self._mark is not None
-        assert self.falls is not None
-        mark = Mark(gradient, columns.flatten(1).cpu().clone())  # the ledger goes on in place
-        self.falls -= (mark.columns - self._mark.columns) @ (mark.gradient + self._mark.gradient) / 2
+    def _reach(self, mark: Mark, scale: int) -> None:
+        before = self._mark
+        assert before is not None
+        moved = mark.columns - before.columns
+        found = integral(before.point, mark.point, moved, before.image, lambda x: self._look(x, scale), 2)
+        self.falls[scale] -= found[0]
         self._mark = mark
 
     @property
     def result(self) -> dict[str, float]:
         """The judge's fall by column, and `clamp`'s."""
-        assert self.falls is not None
-        return dict(zip((*self.terms, CLAMP), self.falls.tolist(), strict=True))
+        whole = torch.stack(list(self.falls.values())).sum(0)
+        return dict(zip((*self.terms, CLAMP), whole.tolist(), strict=True))
 
     def residual(self) -> float:
         """|Σ falls − (J(start) − J(end))| / |J(start) − J(end)|."""
-        assert self.falls is not None
         fall = self.first - self.last
-        return abs(float(self.falls.sum()) - fall) / max(abs(fall), 1e-12)
+        return abs(sum(self.result.values()) - fall) / max(abs(fall), 1e-12)
 
     def state(self) -> dict[str, torch.Tensor]:
         """For a checkpoint."""
-        if self.falls is None or self._mark is None:
+        if self._mark is None:
             return {}
         ends = torch.tensor([self.first, self.last], dtype=torch.float64)
-        return {"falls": self.falls, "ends": ends, "gradient": self._mark.gradient, "columns": self._mark.columns}
+        mark = {"gradient": self._mark.point.gradients, "image": self._mark.image, "columns": self._mark.columns}
+        falls = {f"falls.{scale}": each for scale, each in self.falls.items()}
+        return mark | falls | {"ends": ends, "value": self._mark.point.values}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
         """The other way."""
-        if "falls" in kept:
-            self.terms, self.falls = terms, kept["falls"]
+        if "ends" in kept:
+            self.terms = terms
+            self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}
             self.first, self.last = kept["ends"].tolist()
-            self._mark = Mark(kept["gradient"], kept["columns"])
+            self._mark = Mark(Point(kept["value"], kept["gradient"]), kept["image"], kept["columns"])
 
 
 def _moments(length: int) -> set[int]:

@@ -18,10 +18,13 @@ from underpaint.cross import CrossMatrix
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.game import Game
+from underpaint.path import JudgePath
 
 LEDGER, ATTRIBUTION, INTERACTIONS, CROSS = "ledger.npz", "attribution.csv", "interactions.csv", "cross.csv"
 VALIDATION, SCHEMA = "validation.json", "schema.md"
 PASTICHE, COLOUR = "pastiche", "colour"
+JUDGE = "judge"
+"""The term of cross.csv's rows that are of the headline judge."""
 
 
 def write_ledger(
@@ -137,12 +140,17 @@ def write_interactions(folder: Path, games: Mapping[str, Game]) -> None:
     _write_rows(folder / INTERACTIONS, ("judge", "a", "b", "value", "error", "low", "high"), rows)
 
 
-def write_cross(folder: Path, cross: CrossMatrix, sizes: Sequence[int]) -> None:
-    """cross.csv."""
-    rows = [
+def write_cross(folder: Path, cross: CrossMatrix, path: JudgePath, sizes: Sequence[int]) -> None:
+    """cross.csv: the terms' changes by column, and the judge's along its path."""
+    rows: list[list[Any]] = [
         [scale, sizes[scale], term, column, float(matrix[j, k]), float(cross.changes[scale][j])]
         for scale, matrix in sorted(cross.matrices.items())
         for j, term in enumerate(cross.terms)
+        for k, column in enumerate(cross.columns)
+    ]
+    rows += [
+        [scale, sizes[scale], JUDGE, column, -float(falls[k]), -float(falls.sum())]
+        for scale, falls in sorted(path.falls.items())
         for k, column in enumerate(cross.columns)
     ]
     _write_rows(folder / CROSS, ("scale", "size", "term", "column", "value", "change_of_term"), rows)

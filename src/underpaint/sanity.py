@@ -16,7 +16,7 @@ from scipy import stats
 
 from underpaint import attribution
 from underpaint.account import Account
-from underpaint.attribution import Attribution
+from underpaint.attribution import Attribution, RunFacts
 from underpaint.cross import CrossMatrix
 from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE, StyleJudge
@@ -33,17 +33,11 @@ PICTURE = "picture"
 BLOCKS = 5
 
 
-def begun(scene: Scene) -> dict[str, float]:
-    """Every term's weighted loss at the content picture, at the last size."""
-    last = len(scene.recipe.sizes()) - 1
-    return {t.name: t.weighted for t in scene.stage(last).objective.evaluate(scene.content(last)).terms}
-
-
 def accountant(scene: Scene, judge: StyleJudge) -> Account:
     """What follows a run of this scene."""
     schedule, scales = scene.recipe.schedule(), range(len(scene.recipe.sizes()))
     cross = CrossMatrix(lambda scale: scene.stage(scale).objective, scene.recipe.seed)
-    path = JudgePath(judge, [scene.size(scale) for scale in scales], schedule)
+    path = JudgePath(judge, [scene.size(scale) for scale in scales], schedule, scene.network.device)
     return Account(cross, path, (len(schedule) - 1, max(1, schedule[-1] // 2)))
 
 
@@ -63,9 +57,9 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
             yield BLOCKS - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
         ledger = step.state.ledger
         assert ledger is not None
-        found = attribution.of_run(
-            history, begun(other), ledger.result, account.cross, account.path, tuple(other.recipe.style_layers)
-        )
+        last = len(other.recipe.sizes()) - 1
+        facts = RunFacts(history, other.stage(last).objective, other.content(last), ledger.result)
+        found = attribution.of_run(facts, account.cross, account.path, tuple(other.recipe.style_layers))
         known += [(name, PICTURE, "", repr(judge(step.image)[HEADLINE]))]
         known += [(name, a.method, layer, repr(value)) for a in found for layer, value in a.values.items()]
         _write(folder, known)
