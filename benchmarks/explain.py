@@ -151,7 +151,7 @@ def tables(args: argparse.Namespace) -> None:
                 continue
             _, pair = known[number]
             folder = args.out / ("main" if variant == "seeds" else variant) / pair.name
-            asked = {"size": SIZE, "device": "cpu"} | fields
+            asked: dict[str, Any] = {"size": SIZE, "device": "cpu"} | fields
             if fields.get("network") == "vgg19":
                 asked["weights"] = args.shared / "weights"
             if is_done(folder, fields.get("seeds", 1)):
@@ -172,7 +172,7 @@ def is_done(folder: Path, seeds: int) -> bool:
 
 @dataclass(frozen=True)
 class Case:
-    """One explained pair: its set, its pictures, φ by layer, the pairs of layers that are told apart, and all attributions."""
+    """One explained pair: its set and pictures, φ by layer, the pairs of layers that are told apart, and all attributions."""
 
     which: str
     pair: yardstick.Pair
@@ -280,7 +280,7 @@ def between(ours: Sequence[Case], theirs: Mapping[int, Mapping[str, float]], num
 
 
 def reliability(args: argparse.Namespace) -> None:
-    """Exact Shapley values of the headline judge against those of other seeds, size, network and optimiser, and other judges."""
+    """Exact Shapley values of the headline judge against those of other seeds, size, network, optimiser and judges."""
     main = cases(args, "main")
     again: dict[int, Mapping[str, float]] = {}
     for number, case in main.items():

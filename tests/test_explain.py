@@ -290,6 +290,23 @@ def test_an_explanation_on_disk_is_whole_and_readable_without_the_package(explai
     assert again.shapley == explained.shapley
 
 
+def test_a_box_of_the_pastiche_is_explained(explained, tmp_path):
+    shares = explained.draw_region((10, 8, 20, 16), tmp_path / "where.png")
+    assert sum(shares.values()) == pytest.approx(1)
+    assert (tmp_path / "where.png").stat().st_size > 1000
+    ledger, inside = explained.ledger(), (slice(None), slice(8, 24), slice(10, 30))
+    change = ledger["pastiche"].astype(float) - ledger["start"]
+    expected = (ledger["style/relu3_1"][inside] * change[inside]).sum() / (change[inside] ** 2).sum()
+    assert shares["style/relu3_1"] == pytest.approx(expected, rel=1e-3)
+    region = np.zeros(explained.run.pastiche.shape[:2], bool)
+    region[8:24, 10:30] = True
+    assert explained.origin("relu2_1", region).sum() == pytest.approx(1, rel=1e-4)
+    with pytest.raises(UnderpaintError, match="does not lie in"):
+        explained.draw_region((60, 0, 20, 16), tmp_path / "no.png")
+    with pytest.raises(UnderpaintError, match="not explained"):
+        explained.origin("relu2_2", region)
+
+
 def test_a_corrupt_ledger_does_not_close(explained):
     ledger = explained.ledger()
     assert records.closure(ledger) < 1e-4

@@ -217,6 +217,32 @@ def explain(
 
 
 @app.command()
+def where(
+    folder: Annotated[Path, typer.Argument(help="Folder of an explanation.")],
+    box: Annotated[str, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in pixels of the pastiche.")],
+    out: Annotated[Path | None, typer.Option("--out", help="A new .png file. Default: where.png in the folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which layers painted a box of an explained pastiche, and where in the style picture it comes from."""
+    from underpaint.explanation import Explanation
+
+    numbers = _numbers("--box", box, int)
+    if numbers is None or len(numbers) != 4:
+        raise UnderpaintError(f"--box {box}: give LEFT,TOP,WIDTH,HEIGHT, e.g. 40,30,64,64")
+    path = out or folder / "where.png"
+    if out is not None and path.exists():
+        raise UnderpaintError(f"{path}: is there already; name a new file")
+    left, top, width, height = numbers
+    shares = Explanation.load(folder).draw_region((left, top, width, height), path)
+    if as_json:
+        print(json.dumps({"picture": str(path), "shares": shares}))
+        return
+    for term, share in shares.items():
+        console.print(f"{term:>20}  {share:6.1%}", highlight=False)
+    console.print(f"{path}", highlight=False)
+
+
+@app.command()
 def ablate(
     content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
     style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from underpaint import attribution, explaining, gallery, records, sanity, spatial, validation
+from underpaint import attribution, explaining, gallery, images, records, sanity, spatial, validation
 from underpaint.account import kappa
-from underpaint.attribution import Attribution, RunFacts
+from underpaint.attribution import Attribution, RunFacts, by_layer
 from underpaint.coalitions import groups, label, mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.explaining import Explaining
@@ -20,8 +20,10 @@ from underpaint.game import Estimate, Game
 from underpaint.images import Source
 from underpaint.judges import DEPTHS, HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
-from underpaint.run import Run
+from underpaint.run import Run, read_inputs
 from underpaint.table import Table
+
+SPATIAL = "spatial.npz"
 
 
 @dataclass
@@ -77,6 +79,55 @@ class Explanation:
     def ledger(self) -> dict[str, np.ndarray]:
         """`start`, one column a term, `clamp` and `pastiche`: (3, H, W) float32, 0..1 pixel values."""
         return records.read_ledger(self.folder)
+
+    def acted_in(self, region: np.ndarray) -> dict[str, float]:
+        """Each term's share of how a region of the pastiche changed: Σ column · change over it, of Σ ‖change‖².
+
+        Args:
+            region: (H, W) bool, of the pastiche's size.
+
+        Raises:
+            UnderpaintError: another size, nothing in it, or nothing moved there.
+        """
+        ledger = self.ledger()
+        columns = {n: c for n, c in ledger.items() if n not in (START, records.PASTICHE, records.COLOUR)}
+        change = np.sum(list(columns.values()), axis=0)
+        return spatial.share_in(spatial.acted(columns, change, dict.fromkeys(columns, 0.0)), region)
+
+    def origin(self, layer: str, region: np.ndarray) -> np.ndarray:
+        """Where in the style picture the features of a region come from at a layer: (h, w) float32, summing to 1.
+
+        Nearest neighbours in the style's feature map, cosine of centred features (`underpaint.spatial.sources`).
+
+        Raises:
+            UnderpaintError: no such style layer, or a region of another size.
+        """
+        if layer not in self.players:
+            raise UnderpaintError(f"layer: {layer!r} is not explained; choose {', '.join(self.players)}")
+        kept = gallery.read_arrays(self.folder / SPATIAL)
+        height, width = (int(side) for side in kept["style_size"])
+        rows, columns, similarity = (kept[f"{name}/{layer}"] for name in ("rows", "columns", "similarity"))
+        found = spatial.Sources(layer, rows, columns, similarity, int(kept[f"stride/{layer}"]))
+        return spatial.origin_map(found, region, (height, width))
+
+    def draw_region(self, box: tuple[int, int, int, int], path: Path) -> dict[str, float]:
+        """A picture of where a box of the pastiche comes from, by layer; returns `acted_in` of it.
+
+        Args:
+            box: left, top, width, height, pixels of the pastiche.
+            path: a new .png file.
+        """
+        height, width = self.run.pastiche.shape[:2]
+        left, top, across, down = box
+        if min(left, top) < 0 or min(across, down) < 1 or left + across > width or top + down > height:
+            raise UnderpaintError(f"box {','.join(map(str, box))}: does not lie in the pastiche of {width}×{height} px")
+        region = np.zeros((height, width), bool)
+        region[top : top + down, left : left + across] = True
+        shares, origins = self.acted_in(region), {layer: self.origin(layer, region) for layer in self.players}
+        inputs = read_inputs(self.folder, self.run.facts)
+        style = images.resize(inputs.styles[0].rgb, next(iter(origins.values())).shape)
+        gallery.draw_region(path, self.run.pastiche, box, style, origins, by_layer(shares, self.players))
+        return shares
 
     def _repr_png_(self) -> bytes:
         return self.run._repr_png_()
@@ -222,4 +273,5 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
         collage = spatial.paint(source, style[0].permute(1, 2, 0).cpu().numpy(), (height, width))
         gallery.save(folder / "sources" / f"{layer}.png", collage)
         kept |= {f"rows/{layer}": source.rows, f"columns/{layer}": source.columns, f"similarity/{layer}": source.similarity}
-    gallery.save_arrays(folder / "spatial.npz", kept)
+        kept[f"stride/{layer}"] = np.array(source.stride)
+    gallery.save_arrays(folder / SPATIAL, kept | {"style_size": np.array(style.shape[2:])})

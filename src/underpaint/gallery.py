@@ -13,6 +13,7 @@ import torch
 
 from underpaint import images
 from underpaint.coalitions import mask_of
+from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE
 from underpaint.table import Table
@@ -31,6 +32,19 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote.
+
+    Raises:
+        UnderpaintError: missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise UnderpaintError(f"{path}: cannot be read ({error}); run `underpaint explain` again") from None
 
 
 def _figure(width: float, height: float) -> Any:
@@ -80,6 +94,35 @@ def draw_coalitions(
     for axes in every[len(cells) :]:
         axes.set_axis_off()
     _write(figure, folder / "gallery.png")
+
+
+def draw_region(
+    path: Path,
+    pastiche: np.ndarray,
+    box: tuple[int, int, int, int],
+    style: np.ndarray,
+    origins: Mapping[str, np.ndarray],
+    shares: Mapping[str, float],
+) -> None:
+    """The pastiche with a box, and by layer the style picture, lit where the box's features come from.
+
+    Args:
+        pastiche: (H, W, 3).
+        box: left, top, width, height, pixels.
+        style: (h, w, 3).
+        origins: (h, w) by layer.
+        shares: by layer, of how the box changed.
+    """
+    from matplotlib.patches import Rectangle
+
+    figure = _figure(2.4 * (len(origins) + 1), 2.6)
+    every = figure.subplots(1, len(origins) + 1)
+    _show(every[0], pastiche, "pastiche")
+    every[0].add_patch(Rectangle(box[:2], *box[2:], fill=False, color="white", lw=1.5))
+    for axes, (layer, origin) in zip(every[1:], origins.items(), strict=True):
+        light = np.clip(origin / max(float(np.percentile(origin, 99.5)), 1e-12), 0, 1)[..., None]
+        _show(axes, style * (0.25 + 0.75 * light), f"{layer}: {shares[layer]:.0%} of the change")
+    _write(figure, path)
 
 
 def draw_ledger(
