@@ -80,6 +80,20 @@ def test_path_of_a_linear_judge_is_what_it_says_of_the_columns(fields):
     assert account.path.residual() < 1e-3
 
 
+def test_products_are_of_the_gradients_and_moves_at_one_picture():
+    """At each mark the step's fall of every term, to first order, is there: ⟨g_j, u_l⟩ sums to the move's slope."""
+    _, account, judge = watched(**LBFGS)
+    terms = len(account.path.terms)
+    places = [tuple(place.tolist()) for place, _ in account.path.products]
+    assert places[0] == (0, 0)
+    assert len(places) == len(set(places)) >= 3 * 4
+    for _, products in account.path.products:
+        assert products.shape == (2 * terms + 2, 2 * terms + 2)
+        assert float(products[1 : terms + 1, terms + 1 :].sum()) < 0  # all gradients by all moves: downhill
+    last_size = [p for place, p in account.path.products if int(place[0]) == 2]
+    assert float(last_size[0][0, 0]) == pytest.approx(float(judge.weights.square().sum()), rel=1e-5)
+
+
 def test_kappa_is_the_sum_of_norms():
     step, account, _ = watched(**LBFGS)
     ledger = step.state.ledger.result
@@ -222,7 +236,7 @@ def test_faithfulness_of_orders_that_are_known():
 
 def checks(**others):
     fields = {"closure": 1e-6, "cross_residual": 0.001, "path_residual": 0.01, "kappa_half": 1.5, "kappa": 1.6}
-    return Checks(**fields | {"fall": 6.0, "fall_error": 0.01, "unsettled": {}} | others)
+    return Checks(**fields | {"fall": 6.0, "fall_error": 0.01, "content": 0.5, "unsettled": {}} | others)
 
 
 def test_verdict_names_what_is_resolved_and_says_what_cannot_be_trusted():

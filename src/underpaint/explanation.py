@@ -171,9 +171,13 @@ def conclude(made: Explaining) -> Explanation:
         for a in attribution.of_game(other)
         if a.method == "shapley"
     ]
-    records.write_attributions(folder, [*found, *others])
+    records.write_attributions(folder, [*found, *others], checks.enough)
     records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
+    places, products = (torch.stack(each).numpy() for each in zip(*watched.path.products, strict=True))
+    gallery.save_arrays(
+        folder / "products.npz", {"place": places, "products": products, "terms": np.array(watched.path.terms)}
+    )
     written = _facts(made, judged, checks, faithful, found)
     _pictures(made, account)
     records.write_schema(folder)
@@ -211,6 +215,7 @@ def _checks(made: Explaining, game: Game, closed: float) -> validation.Checks:
         kappa=kappa(state.ledger),
         fall=fall.value,
         fall_error=fall.error,
+        content=made.table.rows[0, (1 << len(made.players)) - 1].outcomes["content"],
         unsettled=unsettled,
     )
 
@@ -234,7 +239,6 @@ def _facts(
         "groups": {name: {"layers": groups(players)[name], "J": -float(game.values[mask])} for name, mask in named.items()},
         "J_none": -float(game.values[0]),
         "J_all": -float(game.values[-1]),
-        "content_cost_all": made.table.rows[0, len(game.values) - 1].outcomes["content"],
         "tables": game.tables,
         "noise": {n: None if g.noise is None else asdict(g.noise) for n, g in judged.items()},
         "resolved_pairs": [[players[i], players[j]] for i, j in game.resolved()],

@@ -46,6 +46,8 @@ class JudgePath:
         lengths: steps at each scale.
         device: where the judge looks.
         falls: by scale, (T + 1,): −∫∇J·dx_l by column and clamp, so far; positive where a column brought the judge down.
+        products: at marks, (scale, iteration) and the inner products (2T + 2, 2T + 2) of ∇J, the T terms' weighted gradients
+            there, and the T + 1 moves (columns and clamp) of the step that follows.
         first, last: J at the start (carried to the last size) and at the latest mark.
     """
 
@@ -57,7 +59,9 @@ class JudgePath:
     falls: dict[int, torch.Tensor] = field(default_factory=dict)
     first: float = float("nan")
     last: float = float("nan")
+    products: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     _mark: Mark | None = field(default=None, repr=False)
+    _marked: tuple[int, int] = (-1, -1)
 
     def see(self, step: Step) -> None:
         """Takes in a step."""
@@ -67,8 +71,11 @@ class JudgePath:
         self.terms = ledger.terms
         if step.iteration == 0:
             self._begin(step, ledger)
+        if (step.scale, step.iteration) == self._marked and self._mark is not None:
+            self._multiply(step, self._mark, ledger.last)
         if step.scale_done or step.iteration + 1 in _moments(self.lengths[step.scale]):
             self._reach(self._mark_of(ledger.entries, step.scale), step.scale)
+            self._marked = step.scale, step.iteration + 1
         if step.scale_done and ledger.average is not None:
             self._reach(self._mark_of(ledger.average, step.scale), step.scale)
 
@@ -82,7 +89,14 @@ class JudgePath:
             self.first = self.last
         else:
             self._resized(self._mark, mark, step.scale)
-        self._mark = mark
+        self._mark, self._marked = mark, (step.scale, 0)
+
+    def _multiply(self, step: Step, mark: Mark, moved: torch.Tensor) -> None:
+        """Keeps the inner products of ∇J, the terms' gradients at its picture, and what the step from there moved."""
+        parts = torch.cat([step.parts[term] for term in self.terms]).flatten(1).double().cpu()
+        vectors = torch.cat([mark.point.gradients, parts, moved.flatten(1).cpu()])
+        place = torch.tensor([step.scale, step.iteration], dtype=torch.float64)
+        self.products.append((place, vectors @ vectors.T))
 
     def _resized(self, before: Mark, after: Mark, scale: int) -> None:
         """Enters what clamping took after a resize: from the last size's picture, resized, to the first of this one."""
@@ -91,7 +105,7 @@ class JudgePath:
         carried = resample(before.columns[-1].view(shape), self.sizes[scale]).flatten()
         moved = (after.columns[-1] - carried)[None]
         point = self._look(image, scale)
-        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale)).sum())
+        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale), 2).sum())
 
     def _mark_of(self, entries: torch.Tensor, scale: int) -> Mark:
         image = entries.sum(0).flatten().cpu()
@@ -137,7 +151,8 @@ class JudgePath:
         ends = torch.tensor([self.first, self.last], dtype=torch.float64)
         mark = {"gradient": self._mark.point.gradients, "image": self._mark.image, "columns": self._mark.columns}
         falls = {f"falls.{scale}": each for scale, each in self.falls.items()}
-        return mark | falls | {"ends": ends, "value": self._mark.point.values}
+        kept = mark | falls | {"ends": ends, "value": self._mark.point.values, "marked": torch.tensor(self._marked)}
+        return kept | {f"products.{i}.{k}": t for i, both in enumerate(self.products) for k, t in enumerate(both)}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
         """The other way."""
@@ -145,6 +160,10 @@ class JudgePath:
             self.terms = terms
             self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}
             self.first, self.last = kept["ends"].tolist()
+            scale, iteration = kept["marked"].tolist()
+            self._marked = int(scale), int(iteration)
+            count = sum(name.startswith("products.") for name in kept) // 2
+            self.products = [(kept[f"products.{i}.0"], kept[f"products.{i}.1"]) for i in range(count)]
             self._mark = Mark(Point(kept["value"], kept["gradient"]), kept["image"], kept["columns"])
 
 

@@ -84,6 +84,7 @@ class Checks:
         cross_residual, path_residual: relative.
         kappa_half, kappa: Σ‖column‖ / ‖pastiche − start‖, half way through the last size and at the end.
         fall, fall_error: v(all) − v(∅) of the headline judge, and its standard error.
+        content: the pastiche's relative distance to the content picture at the content layers.
         unsettled: coalitions that had not come to rest, by name, with their fall over the last tenth.
     """
 
@@ -94,6 +95,7 @@ class Checks:
     kappa: float
     fall: float
     fall_error: float | None
+    content: float
     unsettled: Mapping[str, float]
 
     @property
