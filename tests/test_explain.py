@@ -360,6 +360,17 @@ def test_killed_twice_it_ends_as_if_nothing_had_happened(pair, tmp_path, tiny_we
         assert (folder / name).read_bytes() == (explained.folder / name).read_bytes(), name
 
 
+def test_a_layer_of_weight_zero_gets_zero_by_every_attribution(pair, tmp_path, tiny_weights):
+    layers = {"relu1_1": 1.0, "relu2_1": 0.0, "relu3_1": 1.0}
+    fields = {"network": "vgg19", "weights": tiny_weights, "size": 48, "smallest": 48, "iterations": [4]}
+    found = underpaint.explain(*pair, out=tmp_path / "z", style_layers=layers, **fields)
+    assert found.shapley["relu2_1"].value == pytest.approx(0, abs=1e-12)
+    for name, a in found.attributions.items():
+        if name != "gatys_loss":  # which knows no weights
+            assert a.values["relu2_1"] == pytest.approx(0, abs=1e-12), name
+            assert a.values["relu3_1"] != 0, name
+
+
 def test_sanity_shuffles_block_by_block(pair, tmp_path, tiny_weights):
     arguments = {"network": "vgg19", "weights": tiny_weights, "size": 48, "smallest": 48, "iterations": [3]}
     made = explaining.start(

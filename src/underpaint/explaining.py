@@ -116,6 +116,13 @@ class Explaining:
 
     def _coalition(self, perturbation: int, mask: int) -> Iterator[float]:
         known: Painted | None = None
+        weights = self.session.recipe.style_layers
+        idle = sum(1 << i for i, layer in enumerate(self.players) if not weights[layer])
+        for row in list(self.table.rows.values()):
+            if idle and row.perturbation == perturbation and row.mask | idle == mask | idle:
+                # A layer of weight 0 changes nothing: the same run, to the last bit.
+                self.table.add(replace(row, mask=mask))
+                return iter(())
         if perturbation == 0 and mask == (1 << len(self.players)) - 1 and not self.session.recipe.stop:
             # The run itself, which stopped nowhere early either.
             state = self.session.state

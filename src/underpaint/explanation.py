@@ -178,7 +178,7 @@ def conclude(made: Explaining) -> Explanation:
     gallery.save_arrays(
         folder / "products.npz", {"place": places, "products": products, "terms": np.array(watched.path.terms)}
     )
-    written = _facts(made, judged, checks, faithful, found)
+    written = _facts(made, judged, checks, faithful, found, facts)
     _pictures(made, account)
     records.write_schema(folder)
     records.write_validation(folder, written)
@@ -226,6 +226,7 @@ def _facts(
     checks: validation.Checks,
     faithful: Mapping[str, validation.Faithfulness],
     found: Sequence[Attribution],
+    facts: RunFacts,
 ) -> dict[str, Any]:
     """validation.json."""
     players, game = made.players, judged[HEADLINE]
@@ -245,6 +246,7 @@ def _facts(
         "deletion_curves": {name: validation.deletion_curve(game, order) for name, order in _orders(game, players).items()},
         "checks": checks.facts(),
         "faithfulness": {name: asdict(f) for name, f in faithful.items()},
+        "columns": gallery.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
         "sanity": sanity.summary(made.folder, {a.method: a for a in found}),
         "verdict": validation.verdict(game, checks, faithful),
     }

@@ -192,6 +192,17 @@ def cosines(columns: Mapping[str, np.ndarray], sigma: float = 2.0) -> np.ndarray
     return np.asarray(flat @ flat.T)
 
 
+def figures(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The ledger's columns in numbers, for validation.json: norms, shares of energy by size of detail, cosines."""
+    moving = {name: c for name, c in columns.items() if np.abs(c).max() > 0}
+    return {
+        "norms": {name: float(np.linalg.norm(c)) for name, c in columns.items()},
+        "bands_px": [*BANDS],
+        "energy_by_band": {name: bands(c) for name, c in moving.items()},
+        "cosines_smoothed_2px": dict(zip(moving, cosines(moving).tolist(), strict=True)) if moving else {},
+    }
+
+
 def _draw_bands(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
     shares = np.array([bands(c) for c in columns.values()])
     left = np.zeros(len(shares))
