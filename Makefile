@@ -1,4 +1,4 @@
-# Two commands: `make demo` sets up and paints a sample, `make test` sets up and passes the tests.
+# `make demo` sets up and paints a sample, `make why` explains it, `make test` sets up and passes the tests.
 PYTHON ?= python3.11
 VENV := .venv
 
@@ -10,10 +10,13 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: $(VENV)/ready
 	$(VENV)/bin/underpaint demo --out out/demo
 
+why: $(VENV)/ready
+	$(VENV)/bin/underpaint demo --explain --out out/demo-why
+
 test: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
-.PHONY: demo test
+.PHONY: demo why test

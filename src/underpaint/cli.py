@@ -376,11 +376,12 @@ def save(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/demo"),
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: out/demo, with --explain out/demo-why.")] = None,
+    why: Annotated[bool, typer.Option("--explain", help="Explain it too, as `underpaint explain` does.")] = False,
     photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
     style: Annotated[str, typer.Option(help="A sample style.")] = "gale",
     network: Annotated[str, typer.Option(help="compact, vgg19 or vgg16.")] = "compact",
-    size: Annotated[int, typer.Option(help="Longest side, pixels.")] = 448,
+    size: Annotated[int | None, typer.Option(help="Longest side, pixels [448, with --explain 256].")] = None,
     preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
@@ -390,19 +391,17 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Paint a sample photograph in the style of a sample picture."""
-    from underpaint import samples, session
+    from underpaint import explaining, samples, session
 
-    prepared = session.start(
-        samples.photograph(photograph),
-        samples.style_path(style),
-        out=out,
-        network=network,
-        size=size,
-        preset=preset.value,
-        precision=precision,
-        options=_options(weights, device, False, frames, quiet),
-    )
-    _paint(prepared, quiet, as_json)
+    pictures = samples.photograph(photograph), samples.style_path(style)
+    options = _options(weights, device, False, frames, quiet)
+    fields: dict[str, Any] = {"network": network, "preset": preset.value, "precision": precision}
+    if why:
+        folder = out or Path("out/demo-why")
+        made = explaining.start(*pictures, out=folder, size=size or explaining.SIZE, options=options, **fields)
+        _explain(made, quiet, as_json)
+        return
+    _paint(session.start(*pictures, out=out or Path("out/demo"), size=size or 448, options=options, **fields), quiet, as_json)
 
 
 @app.command()
