@@ -248,7 +248,7 @@ def _facts(
         "faithfulness": {name: asdict(f) for name, f in faithful.items()},
         "columns": gallery.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
         "sanity": sanity.summary(made.folder, {a.method: a for a in found}),
-        "verdict": validation.verdict(game, checks, faithful),
+        "verdict": validation.verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}),
     }
 
 

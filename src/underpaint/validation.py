@@ -114,24 +114,35 @@ class Checks:
 
 
 def verdict(game: Game, checks: Checks, faithful: Mapping[str, Faithfulness]) -> list[str]:
-    """The findings in plain words, one sentence each; only orderings that are resolved are named."""
-    said = [*_shares(game, checks), *_orders(game, checks), *_account(checks)]
-    ranked = sorted(((f.percentile, name) for name, f in faithful.items() if name != "shapley"), reverse=True)
-    usual = faithful.get("final_loss")
-    if usual is not None and usual.concordance is not None:
-        warning = "; do not rank layers by it here" * (usual.concordance < 0.9)
-        said.append(
-            f"The usual attribution, each layer's final loss, orders {usual.concordance:.0%} of the {usual.pairs} pairs of "
-            f"layers that are told apart as taking them away does{warning}."
-        )
-    if ranked:
-        said.append(f"Of the other attributions, {ranked[0][1]} foretells best what taking layers away does.")
+    """The findings in plain words, one sentence each; only orderings that are resolved are named.
+
+    Args:
+        faithful: of the attributions that a single run gives, by method.
+    """
+    said = [*_shares(game, checks), *_orders(game, checks), *_account(checks), *_attributions(faithful)]
     if checks.unsettled:
         worst = max(checks.unsettled, key=lambda name: checks.unsettled[name])
         said.append(
             f"{len(checks.unsettled)} coalitions were still falling at their end ({worst}: {checks.unsettled[worst]:.0%} of "
             "its fall in its last tenth): more steps may change their figures."
         )
+    return said
+
+
+def _attributions(faithful: Mapping[str, Faithfulness]) -> list[str]:
+    """What the usual attribution is worth here, and which one of a single run comes nearest to the table."""
+    known = {name: f for name, f in faithful.items() if f.concordance is not None}
+    if not known:
+        return []
+    said = []
+    if (usual := known.get("final_loss")) is not None and usual.concordance is not None:
+        warning = "; do not rank layers by it here" * (usual.concordance < 0.9)
+        said.append(
+            f"The usual attribution, each layer's final loss, orders {usual.concordance:.0%} of the {usual.pairs} pairs of "
+            f"layers that are told apart as taking them away does{warning}."
+        )
+    best = max(known, key=lambda name: (known[name].concordance or 0.0, known[name].percentile))
+    said.append(f"Of the attributions that one run gives, {best} comes nearest ({known[best].concordance or 0.0:.0%}).")
     return said
 
 
