@@ -1,0 +1,44 @@
+"""Makes NST_XAI.ipynb from notebooks/NST_XAI.py: `python notebooks/build.py [--size 256] [--preset standard] [--out FILE]`.
+
+The text form is what is edited; the notebook is executed from top to bottom, so that its outputs are those of its cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import jupytext
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+TIMEOUT = 3600
+
+
+def build(size: int, preset: str, out: Path) -> None:
+    """Executes every cell in a folder of its own and writes the notebook with its outputs."""
+    notebook = jupytext.read(HERE / "NST_XAI.py")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"UNDERPAINT_SIZE": str(size), "UNDERPAINT_PRESET": preset, "UNDERPAINT_OUT": "out/notebook"}
+        NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    for cell in notebook.cells:
+        # Times would make every build another file.
+        cell.metadata.pop("execution", None)
+    out.write_text(jupytext.writes(notebook, fmt="ipynb"), encoding="utf-8")
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "NST_XAI.ipynb")
+    args = parser.parse_args()
+    build(args.size, args.preset, args.out)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
