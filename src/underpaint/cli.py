@@ -292,7 +292,7 @@ def ablate(
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
     options = _options(weights, device, False, 0, quiet)
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
-    _advance(made, "ablate", quiet)
+    _advance(made, quiet)
     result = made.result
     if as_json:
         print(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
@@ -326,8 +326,9 @@ def _explain(made: Any, quiet: bool, as_json: bool) -> None:
             console.print(f"Note: {note}", highlight=False)
         seconds = estimate(made.session.scene).seconds * made.runs
         console.print(f"{made.count} coalitions of {len(made.players)} layers, about {_duration(seconds)}", highlight=False)
-    _advance(made, "explain", quiet)
-    found = conclude(made)
+    _advance(made, quiet)
+    with nullcontext() if quiet else console.status("drawing conclusions"):
+        found = conclude(made)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
         print(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
@@ -341,7 +342,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _advance(made: Any, command: str, quiet: bool) -> None:
+def _advance(made: Any, quiet: bool) -> None:
     """Goes through it under a bar that knows the time left; in a log file, a line every tenth."""
     columns = (TextColumn("{task.description:>14}"), BarColumn(bar_width=32), TextColumn("{task.fields[count]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal)

@@ -1,0 +1,36 @@
+"""The notebook: it runs from top to bottom, and what is committed is what its text form says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+jupytext = pytest.importorskip("jupytext")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def sources(path):
+    return [(cell.cell_type, cell.source) for cell in jupytext.read(path).cells]
+
+
+def test_every_cell_runs(tmp_path):
+    command = [sys.executable, ROOT / "notebooks/build.py", "--size", 64, "--preset", "draft", "--out", tmp_path / "n.ipynb"]
+    told = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
+    cells = [cell for cell in jupytext.read(tmp_path / "n.ipynb").cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 5
+    text = str(outputs)
+    assert "Shapley values share that fall out so" in text
+    assert "out/notebook: schema.md" in text
+
+
+def test_the_committed_notebook_is_the_text_form_with_outputs():
+    assert sources(ROOT / "NST_XAI.ipynb") == sources(ROOT / "notebooks/NST_XAI.py")
+    cells = jupytext.read(ROOT / "NST_XAI.ipynb").cells
+    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+    assert "Explain" in str([cell.source for cell in cells])
