@@ -217,6 +217,17 @@ def explain(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished explanation.")],
+    weights: Weights = None,
+) -> None:
+    """Write an explanation's page, report.html: one file that opens without any connection."""
+    from underpaint.report import page
+
+    console.print(f"{page.build(folder, weights)}", highlight=False)
+
+
+@app.command()
 def where(
     folder: Annotated[Path, typer.Argument(help="Folder of an explanation.")],
     box: Annotated[str, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in pixels of the pastiche.")],
@@ -320,6 +331,7 @@ def _explain(made: Any, quiet: bool, as_json: bool) -> None:
     """Runs an explanation to its end and says what was found."""
     from underpaint.estimate import estimate
     from underpaint.explanation import conclude
+    from underpaint.report import page
 
     if not quiet:
         for note in made.session.notes:
@@ -329,13 +341,14 @@ def _explain(made: Any, quiet: bool, as_json: bool) -> None:
     _advance(made, quiet)
     with nullcontext() if quiet else console.status("drawing conclusions"):
         found = conclude(made)
+        path = page.build(found.folder, made.session.options.weights)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
         print(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
     elif not quiet:
         for sentence in found.verdict:
             console.print(f"- {sentence}", highlight=False)
-        console.print(f"{found.folder} (schema.md says what is what)", highlight=False)
+        console.print(f"{path}, and all figures beside it (schema.md says what is what)", highlight=False)
 
 
 def _duration(seconds: float) -> str:

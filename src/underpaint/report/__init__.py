@@ -1,0 +1,1 @@
+"""One page of a run folder: everything inline, no request to any host."""
