@@ -21,13 +21,14 @@ def text(student: Student, facts: Mapping[str, object], figures: Mapping[str, ob
     lines = ["# The compact network", "", ATTRIBUTION, ""]
     lines += [f"{numbers / 1e6:.2f} million numbers, {student.operations() / 1e3:.1f} thousand multiplications per pixel", ""]
     lines += [
-        "| layer | rank | channels of VGG-19 kept |",
-        "|---|---|---|",
-        f"| {LAYERS[0]} | | {student.channels[LAYERS[0]].numel()} |",
+        "| layer | channels that its 3×3 sees | rank | channels of VGG-19 kept |",
+        "|---|---|---|---|",
+        f"| {LAYERS[0]} | 3 | | {student.channels[LAYERS[0]].numel()} |",
     ]
     for layer in LAYERS[1:]:
-        expand = student.tensors[f"{keras_name(layer)}.expand.weight"]
-        lines.append(f"| {layer} | {expand.shape[1]} | {expand.shape[0]} |")
+        reduce, expand = (student.tensors[f"{keras_name(layer)}.{part}.weight"] for part in ("reduce", "expand"))
+        brought = ", by a 1×1" if f"{keras_name(layer)}.project.weight" in student.tensors else ""
+        lines.append(f"| {layer} | {reduce.shape[1]}{brought} | {expand.shape[1]} | {expand.shape[0]} |")
     lines += ["", "## How it was made", "", "```json", json.dumps(facts, indent=1), "```", ""]
     lines += ["## Figures on held-out pictures", "", "```json", json.dumps(figures, indent=1), "```", ""]
     lines += [
