@@ -69,7 +69,7 @@ def test_file_is_small_and_half_precision_and_says_whose_it_was():
 def test_feature_maps_are_vggs_own(weights_folder):
     """Residual energy against VGG-19 on a sample photograph, by layer; training/ measures on many others.
 
-    The goals that were set, but for relu5_1: 0.22 is not reached (docs/compact.md).
+    The goals that were set; relu5_1 (0.22) reaches its on the held-out pictures, and not on every single one.
     """
     from underpaint import images, samples
 
@@ -77,7 +77,7 @@ def test_feature_maps_are_vggs_own(weights_folder):
     image = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]
     teacher = registry.open_network("vgg19", LAYERS, given=weights_folder).network.features(image, LAYERS)
     own = registry.open_network("compact", LAYERS).network.features(image, LAYERS)
-    limits = {"relu1_1": 0.01, "relu2_1": 0.03, "relu3_1": 0.06, "relu4_1": 0.04, "relu5_1": 0.28}
+    limits = {"relu1_1": 0.01, "relu2_1": 0.03, "relu3_1": 0.06, "relu4_1": 0.04, "relu5_1": 0.25}
     with safe_open(compact.path(), "pt") as file:
         for layer in LAYERS:
             goal = teacher[layer][:, file.get_tensor(f"channels.{layer}").long()]
