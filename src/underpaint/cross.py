@@ -14,7 +14,10 @@ import torch
 from underpaint.ledger import CLAMP
 from underpaint.objective import Evaluation, Objective
 from underpaint.optimise import Step, draw
-from underpaint.quadrature import Point, integral
+from underpaint.quadrature import Care, Point, integral
+
+CARE = Care(share=0.01, negligible=1e-4, depth=5)
+"""A hundredth of a segment's changes, as the whole may miss; weighted losses are of the order of 1."""
 
 
 def point(evaluation: Evaluation | Step) -> Point:
@@ -70,7 +73,7 @@ class CrossMatrix:
             return
         before, moved, start = self._before
         self._before = None
-        segment = integral(before, here, moved, start.flatten(), lambda x: self._at(x.view_as(start), scale))
+        segment = integral(before, here, moved, start.flatten(), lambda x: self._at(x.view_as(start), scale), CARE)
         change = here.values - before.values
         zero = torch.zeros_like(segment)
         self.matrices[scale] = self.matrices.get(scale, zero) + segment

@@ -16,7 +16,10 @@ import torch
 
 from underpaint.ledger import CLAMP, Ledger, resample
 from underpaint.optimise import Step
-from underpaint.quadrature import Point, integral
+from underpaint.quadrature import Care, Point, integral
+
+CARE = Care(share=0.05, negligible=0.004, depth=1)
+"""A look at the judge is as dear as three steps."""
 
 
 class Differentiable(Protocol):
@@ -105,7 +108,7 @@ class JudgePath:
         carried = resample(before.columns[-1].view(shape), self.sizes[scale]).flatten()
         moved = (after.columns[-1] - carried)[None]
         point = self._look(image, scale)
-        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale), 2).sum())
+        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale), CARE).sum())
 
     def _mark_of(self, entries: torch.Tensor, scale: int) -> Mark:
         image = entries.sum(0).flatten().cpu()
@@ -129,7 +132,7 @@ class JudgePath:
         before = self._mark
         assert before is not None
         moved = mark.columns - before.columns
-        found = integral(before.point, mark.point, moved, before.image, lambda x: self._look(x, scale), 2)
+        found = integral(before.point, mark.point, moved, before.image, lambda x: self._look(x, scale), CARE)
         self.falls[scale] -= found[0]
         self._mark = mark
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-TOLERANCE, NEGLIGIBLE = 0.002, 2e-5
-"""A rule is refined where it misses more than this share of the sum of all functions' changes along the move, and more than
-this much."""
 
-DEPTH = 5
-"""How often a move is halved at most."""
+@dataclass(frozen=True)
+class Care:
+    """How exact an integral has to be: a rule is refined where it misses more than `share` of the sum of all functions'
+    changes along the move and more than `negligible`, and a move is halved `depth` times at most."""
+
+    share: float
+    negligible: float
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def integral(
     moved: torch.Tensor,
     start: torch.Tensor,
     at: Callable[[torch.Tensor], Point],
-    depth: int = DEPTH,
+    care: Care,
 ) -> torch.Tensor:
     """(T, P): Σ_t ∫ ∇f_t · d(part p) along the straight line from `start` by the sum of the parts.
 
@@ -40,21 +43,22 @@ def integral(
         moved: (P, N), the parts of the move.
         start: (N,), where it begins.
         at: the functions at another picture (N,).
-        depth: how often it may still be halved.
+        care: how exact it has to be.
     """
     change = b.values - a.values
     ends = (a.gradients + b.gradients) @ moved.T / 2
-    if _meets(ends, change):
+    if _meets(ends, change, care):
         return ends
     half = moved / 2
     second = start + half.sum(0)
     middle = at(second)
     simpson = ends / 3 + middle.gradients @ moved.T * (2 / 3)
-    if depth == 0 or _meets(simpson, change):
+    if care.depth == 0 or _meets(simpson, change, care):
         return simpson
-    return integral(a, middle, half, start, at, depth - 1) + integral(middle, b, half, second, at, depth - 1)
+    less = replace(care, depth=care.depth - 1)
+    return integral(a, middle, half, start, at, less) + integral(middle, b, half, second, at, less)
 
 
-def _meets(found: torch.Tensor, change: torch.Tensor) -> bool:
+def _meets(found: torch.Tensor, change: torch.Tensor, care: Care) -> bool:
     missed = float((found.sum(1) - change).abs().sum())
-    return missed <= max(TOLERANCE * float(change.abs().sum()), NEGLIGIBLE)
+    return missed <= max(care.share * float(change.abs().sum()), care.negligible)
