@@ -42,7 +42,7 @@ SIZE = 256
 VARIANTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "main": (tuple(range(1, 21)), {}),
     "seeds": ((1, 4, 7, 9, 13, 18), {"seeds": 3}),
-    "128": ((1, 4, 7, 9, 13, 18), {"size": 128}),
+    "128": (tuple(range(1, 21)), {"size": 128}),
     "vgg19": ((1, 13), {"network": "vgg19"}),
     "adam": ((1, 13), {"optimizer": "adam"}),
 }
@@ -254,7 +254,7 @@ def agreement(values: Sequence[Mapping[str, float]], some: Sequence[Case]) -> tu
 
 def faithfulness(args: argparse.Namespace) -> None:
     """The table, for the pairs to choose on, those to confirm on, and all."""
-    every = list(cases(args, "main").values())
+    every = list(cases(args, args.of).values())
     for which in ("tune", "confirm", "all"):
         some = [case for case in every if which in ("all", case.which)]
         if not some:
@@ -315,6 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--variant", nargs="*", choices=VARIANTS, help="of `tables`: which sets")
+    parser.add_argument("--of", default="main", choices=VARIANTS, help="of `faithfulness`: which set")
     parser.add_argument("--only", type=int, nargs="*", help="of `tables`: numbers of pairs")
     parser.add_argument("--shared", type=Path, default=yardstick.SHARED)
     parser.add_argument("--out", type=Path, default=Path("out/explain"))

@@ -171,13 +171,13 @@ def judged():
 def judge_distance(judge, image, key):
     """The literal sliced distance at one size and layer: sort along every direction, compare, average."""
     factor, layer = key
-    goal = judge._goals[key].quantiles
+    goal = judge._goals[key]
     small = torch.nn.functional.interpolate(
         image, [round(s / factor) for s in image.shape[2:]], mode="bicubic", antialias=True, align_corners=False
     )
     x = NETWORK.features(small.clamp(0, 1) if factor > 1 else image, [layer])[layer][0].flatten(1)
     ours = (goal.directions.double() @ x).sort(1).values
-    return float((ours - goal.values).square().mean())
+    return float((ours - goal.quantiles).square().mean())
 
 
 def test_judge_of_content_is_one_and_of_style_zero():
