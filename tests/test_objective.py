@@ -75,6 +75,7 @@ def test_norms_are_of_gradients_that_add_up(statistic):
     stage = scene({"statistic": statistic}, styles=(1, 2)).stage(0)
     image = stage.start.double()
     plain, measured = (stage.objective.evaluate(image, 3, apart) for apart in (False, True))
+    assert stage.objective.measure(image, 3) == plain.terms
     assert torch.allclose(plain.gradient, measured.gradient, rtol=1e-5, atol=1e-9)
     assert plain.total == measured.total
     assert all(term.gradient_norm is None for term in plain.terms)

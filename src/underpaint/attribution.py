@@ -187,7 +187,7 @@ def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, l
 
 def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[str]) -> list[Attribution]:
     """All that a single run with its ledger gives."""
-    begun = {term.name: term.weighted for term in run.objective.evaluate(run.content).terms}
+    begun = {term.name: term.weighted for term in run.objective.measure(run.content)}
     return [
         final_loss(run.history, layers),
         gatys_loss(run.objective, run.history, layers),

@@ -71,15 +71,14 @@ def shrunk(image: torch.Tensor, factor: int) -> torch.Tensor:
     return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
 
 
-def ascending(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(P, n) with every row sorted, and where each value came from.
+def ascending(rows: torch.Tensor) -> torch.Tensor:
+    """(P, n) with every row sorted. NumPy's sort uses a CPU's vector instructions; PyTorch's takes several times as long."""
+    return torch.from_numpy(np.sort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.sort(dim=1).values
 
-    NumPy's sort uses a CPU's vector instructions and takes a tenth of PyTorch's time there.
-    """
-    if rows.device.type != "cpu":
-        values, order = rows.sort(dim=1)
-        return values, order
-    order = torch.from_numpy(np.argsort(rows.numpy(), axis=1))
+
+def ranked(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, and where each value came from."""
+    order = torch.from_numpy(np.argsort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.argsort(dim=1)
     return rows.gather(1, order), order
 
 
@@ -92,17 +91,22 @@ class _Goal:
     quantiles: torch.Tensor
     whole: float
 
-    def compare(self, x: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """Of features (n, C): the distance relative to the content's, the differences (P, n) and where they belong."""
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        values, order = ascending(self.directions.to(x.dtype) @ x.T)
-        difference = values - self.quantiles
-        return float(difference.square().mean()) / self.whole, difference, order
+        return self.directions.to(x.dtype) @ x.T
 
-    def gradient(self, difference: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-        """(n, C), of the relative distance by the features."""
+    def distance(self, x: torch.Tensor) -> float:
+        """Of features (n, C), relative to the content's."""
+        return float((ascending(self._seen(x)) - self.quantiles).square().mean()) / self.whole
+
+    def distance_and_gradient(self, x: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """The same, and its gradient (n, C) by the features."""
+        values, order = ranked(self._seen(x))
+        difference = values - self.quantiles
         scaled = difference * (2 / (difference.numel() * self.whole))
-        return torch.empty_like(scaled).scatter_(1, order, scaled).T @ self.directions.to(scaled.dtype)
+        by_projection = torch.empty_like(scaled).scatter_(1, order, scaled)
+        gradient = by_projection.T @ self.directions.to(scaled.dtype)
+        return float(difference.square().mean()) / self.whole, gradient
 
 
 class StyleJudge:
@@ -139,7 +143,7 @@ class StyleJudge:
         for factor in self._factors:
             features = self.network.features(shrunk(image, factor).clamp(0, 1), self._all)
             for layer in self._all:
-                found[factor, layer] = self._goals[factor, layer].compare(matrix(features[layer]))[0]
+                found[factor, layer] = self._goals[factor, layer].distance(matrix(features[layer]))
         depths = {
             f"{HEADLINE}_{name}": sum(found[f, layer] for f in self._factors for layer in layers)
             / (len(layers) * len(self._factors))
@@ -160,10 +164,9 @@ class StyleJudge:
             for layers in self.layers.values():
                 share = 1 / (len(self.layers) * len(layers) * len(self._factors))
                 for layer in layers:
-                    goal = self._goals[factor, layer]
-                    value, *difference = goal.compare(matrix(tape.features[layer]))
+                    value, by_features = self._goals[factor, layer].distance_and_gradient(matrix(tape.features[layer]))
                     total += share * value
-                    seeds[layer] = partial(_seed, share * goal.gradient(*difference))
+                    seeds[layer] = partial(_seed, share * by_features)
             back = tape.pullback(seeds)
             gradient += back if factor == 1 else torch.autograd.grad(small, leaf, back)[0]
         return total, gradient
@@ -203,7 +206,7 @@ class PatchJudge:
         return [*levels, image]
 
     def _sorted(self, level: torch.Tensor) -> torch.Tensor:
-        return ascending(F.conv2d(level, self._filters)[0].flatten(1))[0]
+        return ascending(F.conv2d(level, self._filters)[0].flatten(1))
 
     def _distance(self, level: torch.Tensor, goal: torch.Tensor) -> float:
         ours = self._sorted(level)
@@ -236,7 +239,7 @@ class Panel:
 
     def outcomes(self, image: torch.Tensor, objective: Objective) -> dict[str, float]:
         """By column of coalitions.csv; `SEES` says what each is. Lower is nearer to the style, or to the content."""
-        terms = {term.name: term for term in objective.evaluate(image, DRAW).terms}
+        terms = {term.name: term for term in objective.measure(image, DRAW)}
         content = [term.raw for name, term in terms.items() if name.startswith("content/")]
         found = self.style(image) | {
             "patches": self.patches(image),

@@ -152,11 +152,7 @@ class Objective:
             draw: what random directions are drawn from (the sliced statistic only).
             apart: also each term's own weighted gradient and its norm: one way back for each term.
         """
-        found = _Pass()
-        tape = self.network.tape(image, self.layers) if self.layers else None
-        if tape is not None:
-            self._content(tape, found)
-            self._style(tape, found, draw)
+        tape, found = self._forward(image, draw)
         parts: dict[str, torch.Tensor] = {}
         gradient = torch.zeros_like(image)
         for term in self.terms:
@@ -172,10 +168,28 @@ class Objective:
         if tape is not None and found.layers and not apart:
             gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
         lengths = {name: float(g.norm()) for name, g in parts.items()} if apart else {}
-        values = (
-            TermValue(t.name, found.values[t.name], found.values[t.name] * t.weight, lengths.get(t.name)) for t in self.terms
-        )
-        return Evaluation(tuple(values), gradient, parts if apart else {})
+        return Evaluation(self._values(found, lengths), gradient, parts if apart else {})
+
+    @torch.no_grad()
+    def measure(self, image: torch.Tensor, draw: int = 0) -> tuple[TermValue, ...]:
+        """All terms' values alone, without the way back; the arguments are those of `evaluate`."""
+        _, found = self._forward(image, draw)
+        for term in self.terms:
+            if isinstance(term, SmoothnessTerm):
+                found.values[term.name], _ = term.value_and_gradient(image)
+        return self._values(found, {})
+
+    def _forward(self, image: torch.Tensor, draw: int) -> tuple[Tape | None, _Pass]:
+        found = _Pass()
+        tape = self.network.tape(image, self.layers) if self.layers else None
+        if tape is not None:
+            self._content(tape, found)
+            self._style(tape, found, draw)
+        return tape, found
+
+    def _values(self, found: _Pass, norms: Mapping[str, float]) -> tuple[TermValue, ...]:
+        raw = found.values
+        return tuple(TermValue(t.name, raw[t.name], raw[t.name] * t.weight, norms.get(t.name)) for t in self.terms)
 
     def _content(self, tape: Tape, found: _Pass) -> None:
         for term in self.terms:
