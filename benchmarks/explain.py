@@ -30,6 +30,7 @@ from scipy import stats
 import yardstick
 from underpaint import explaining, sanity
 from underpaint.account import kappa
+from underpaint.attribution import judge_cosine
 from underpaint.explanation import Explanation, conclude
 from underpaint.game import Game
 from underpaint.optimise import optimise
@@ -56,6 +57,7 @@ RUN_METHODS = (
     "ledger",
     "cross",
     "judge_path",
+    "judge_cosine",
     "judge_slope",
     "column_removed",
 )
@@ -193,6 +195,9 @@ def cases(args: argparse.Namespace, variant: str) -> dict[int, Case]:
         phi = {layer: x.value for layer, x in e.shapley.items()}
         resolved = [(game.players[i], game.players[j]) for i, j in game.resolved()]
         values = {name: dict(a.values) for name, a in e.attributions.items()}
+        with np.load(folder / "products.npz") as kept:
+            products = list(zip(kept["place"], kept["products"], strict=True))
+            values["judge_cosine"] = dict(judge_cosine(products, kept["terms"].tolist(), game.players).values)
         found[number] = Case(which, pair, phi, resolved, values)
     return found
 

@@ -166,6 +166,27 @@ def judge_path(falls: Mapping[str, float], residual: float, layers: Sequence[str
     return Attribution("judge_path", by_layer(falls, layers), "fall of J", "the start, resized", residual=residual)
 
 
+def judge_cosine(
+    products: Sequence[tuple[np.ndarray, np.ndarray]], terms: Sequence[str], layers: Sequence[str]
+) -> Attribution:
+    """Mean over the first pictures of all sizes of the cosine of ∇J with each term's gradient: what a layer would do for J by
+    itself, before anyone has done anything. A layer of weight 0 gets 0.
+
+    Args:
+        products: at marks, ((scale, iteration), inner products), as `underpaint.path.JudgePath.products` has them.
+        terms: the ledger's terms, in their order.
+    """
+    found = [np.zeros(len(terms))]
+    for place, inner in products:
+        if int(place[1]) == 0:
+            lengths = np.sqrt(np.diag(inner)[1 : len(terms) + 1] * inner[0, 0])
+            cosines = np.divide(inner[0, 1 : len(terms) + 1], lengths, out=np.zeros(len(terms)), where=lengths > 0)
+            found.append(cosines)
+    means = np.sum(found, axis=0) / max(len(found) - 1, 1)
+    values = dict(zip(terms, means.tolist(), strict=True))
+    return Attribution("judge_cosine", by_layer(values, layers), "cosine, -1..1", "no gradient (0)")
+
+
 def judge_slope(account: Mapping[str, torch.Tensor], judge: Differentiable, layers: Sequence[str]) -> Attribution:
     """−⟨∇J(pastiche), c_l⟩: what J says of each column at the end, to first order."""
     device = next(iter(account.values())).device
@@ -196,6 +217,7 @@ def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[
         projection(run.account, layers),
         cross_sums(cross, layers),
         judge_path(path.result, path.residual(), layers),
+        judge_cosine([(place.numpy(), inner.numpy()) for place, inner in path.products], path.terms, layers),
         judge_slope(run.account, path.judge, layers),
         column_removed(run.account, path.judge, layers),
     ]
