@@ -154,7 +154,8 @@ def _shares(game: Game, checks: Checks) -> list[str]:
             "errors: there is nothing to share out, and no share is given."
         ]
     told = [
-        f"Together the style layers bring the judge from {-game.values[0]:.2f} to {-game.values[-1]:.2f} (1: the content)."
+        f"Together the style layers bring the judge from {-game.values[0]:.2f} to {-game.values[-1]:.2f} (1: the content, "
+        f"0: the style), at a content distance of {checks.content:.2f}."
     ]
     values = game.shapley()
     total = sum(e.value for e in values)
