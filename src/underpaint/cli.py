@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -405,9 +406,10 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Paint a sample photograph in the style of a sample picture."""
-    from underpaint import explaining, samples, session
+    from underpaint import explaining, images, samples, session
 
-    pictures = samples.photograph(photograph), samples.style_path(style)
+    content = replace(images.read(samples.photograph(photograph)), name=photograph)
+    pictures = content, samples.style_path(style)
     options = _options(weights, device, False, frames, quiet)
     fields: dict[str, Any] = {"network": network, "preset": preset.value, "precision": precision}
     if why:
