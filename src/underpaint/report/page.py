@@ -32,13 +32,13 @@ FILE = "report.html"
 SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
 
 
-def picture(rgb: np.ndarray, longest: int | None = None, lossless: bool = False) -> str:
+def picture(rgb: np.ndarray, longest: int | None = None, lossless: bool = False, quality: int = 88) -> str:
     """(H, W, 3) in 0..1 as a data address: WebP, at most `longest` pixels wide or high."""
     if longest is not None and max(rgb.shape[:2]) > longest:
         rgb = images.resize(rgb, images.size_for(rgb.shape[:2], longest))
     buffer = io.BytesIO()
     Image.fromarray(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)).save(
-        buffer, "WEBP", lossless=lossless, quality=88, exact=True
+        buffer, "WEBP", lossless=lossless, quality=quality, exact=True
     )
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
@@ -50,7 +50,9 @@ def columns(ledger: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         if name in (START, PASTICHE, COLOUR):
             continue
         reach = max(float(np.abs(column).max()), 1e-6)
-        found.append({"name": name, "reach": reach, "data": picture(0.5 + 0.5 * column.transpose(1, 2, 0) / reach)})
+        found.append(
+            {"name": name, "reach": reach, "data": picture(0.5 + 0.5 * column.transpose(1, 2, 0) / reach, quality=97)}
+        )
     return found
 
 
