@@ -286,19 +286,23 @@ def between(ours: Sequence[Case], theirs: Mapping[int, Mapping[str, float]], num
 
 def reliability(args: argparse.Namespace) -> None:
     """Exact Shapley values of the headline judge against those of other seeds, size, network, optimiser and judges."""
-    main = cases(args, "main")
+    main = cases(args, args.of)
     again: dict[int, Mapping[str, float]] = {}
     for number, case in main.items():
-        folder = args.out / "main" / case.pair.name
+        folder = args.out / args.of / case.pair.name
         if is_done(folder, 2):
             e = Explanation.load(folder)
             outcomes = {(seed, mask): v for (seed, mask), v in e.table.outcomes("heldout").items() if seed == 1}
             again[number] = dict(zip(e.players, (x.value for x in Game.of(e.players, outcomes).shapley()), strict=True))
     found: dict[str, Mapping[int, Mapping[str, float]]] = {"another seed": again}
-    found |= {variant: {n: c.phi for n, c in cases(args, variant).items()} for variant in ("128", "vgg19", "adam")}
+    found |= {
+        variant: {n: c.phi for n, c in cases(args, variant).items()}
+        for variant in VARIANTS
+        if variant not in ("seeds", args.of)
+    }
     judges = sorted({m for c in main.values() for m in c.values if m.startswith("shapley:")})
     found |= {judge: {n: c.values[judge] for n, c in main.items() if judge in c.values} for judge in judges}
-    print("| φ of | concordance with φ of the default |\n|---|---|")
+    print(f"| φ of | concordance with φ of {args.of} |\n|---|---|")
     for name, phis in found.items():
         numbers = [n for n in phis if n in main]
         if numbers:
@@ -320,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--variant", nargs="*", choices=VARIANTS, help="of `tables`: which sets")
-    parser.add_argument("--of", default="main", choices=VARIANTS, help="of `faithfulness`: which set")
+    parser.add_argument("--of", default="main", choices=VARIANTS, help="of `faithfulness` and `reliability`: which set")
     parser.add_argument("--only", type=int, nargs="*", help="of `tables`: numbers of pairs")
     parser.add_argument("--shared", type=Path, default=yardstick.SHARED)
     parser.add_argument("--out", type=Path, default=Path("out/explain"))
