@@ -30,7 +30,7 @@ from scipy import stats
 import yardstick
 from underpaint import explaining, sanity
 from underpaint.account import kappa
-from underpaint.attribution import judge_cosine
+from underpaint.attribution import TIE, judge_cosine
 from underpaint.explanation import Explanation, conclude
 from underpaint.game import Game
 from underpaint.optimise import optimise
@@ -212,7 +212,7 @@ def hits(values: Sequence[Mapping[str, float]], some: Sequence[Case]) -> np.ndar
     """By case, (right, all) of its resolved pairs."""
     rows = []
     for value, case in zip(values, some, strict=True):
-        share = concordance(value, case.resolved, tie=0.01)
+        share = concordance(value, case.resolved, tie=TIE)
         rows.append((0.0 if share is None else share * len(case.resolved), len(case.resolved)))
     return np.asarray(rows)
 

@@ -435,6 +435,8 @@ def test_ablation(pair, tmp_path, tiny_weights):
     with pytest.raises(UnderpaintError, match="neither a group"):
         ablating.start(*pair, configs=["shalow"], **arguments | {"out": tmp_path / "b"})
     assert not (tmp_path / "b").exists()
+    with pytest.raises(UnderpaintError, match="already holds a run"):
+        explaining.start(*pair, **arguments)  # its coalitions are not this explanation's
 
 
 def test_equivalent_preprocessing_gives_the_same_gradients():

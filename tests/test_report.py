@@ -1,6 +1,7 @@
 """The page: whole, inline, and its sums the pastiche's."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -76,6 +77,16 @@ def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(explained, text
         true = ledger[column["name"]].transpose(1, 2, 0)
         # Kept coarsely, but in all as near as the eye tells.
         assert np.abs(kept - true).mean() < 0.06 * column["reach"], column["name"]
+
+
+def test_the_command_says_all_that_differs(explained, text):
+    command = page.reproduce(explained)
+    assert command == "underpaint explain array array --size 80 --preset draft"
+    assert command in text
+    recipe = explained.run.recipe.model_copy(update={"smoothness": 3.0, "seed": 4})
+    other = dataclasses.replace(explained, run=dataclasses.replace(explained.run, recipe=recipe))
+    assert page.reproduce(other).startswith("underpaint explain array array --size 80 --preset draft --seed 4 --recipe")
+    assert "smoothness = 3.0" in page.reproduce(other)
 
 
 def test_without_an_explanation_there_is_no_page(tmp_path):

@@ -24,7 +24,7 @@ SINGLE = "a single deterministic run: nothing was repeated"
 """Why most attributions have no interval."""
 
 TIE = 0.01
-"""Values nearer to each other than this share of the largest one's size are a tie, where there is no interval."""
+"""Values nearer to each other than this share of the largest one's size are a tie."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ class Attribution:
     def order(self) -> list[str]:
         """The layers, the largest value first."""
         return sorted(self.values, key=lambda layer: -self.values[layer])
-
-    def tied(self, a: str, b: str) -> bool:
-        """Whether two layers are a tie: nearer than a hundredth of the largest value."""
-        largest = max(abs(v) for v in self.values.values())
-        return abs(self.values[a] - self.values[b]) <= TIE * largest
 
 
 @dataclass(frozen=True)

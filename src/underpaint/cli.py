@@ -365,11 +365,11 @@ def _advance(made: Any, quiet: bool) -> None:
         with bar:
             task = bar.add_task("", total=1.0, count="")
             for state in made:
-                share, count = state.done / max(state.total, 1e-9), f"{state.done:.0f}/{state.total:.0f}"
-                bar.update(task, completed=share, description=state.doing, count=count)
+                share = state.done / max(state.total, 1e-9)
+                bar.update(task, completed=share, description=state.doing, count=f"{share:.0%}")
                 if int(share * 10) > tenth and not quiet and not console.is_terminal:
                     tenth = int(share * 10)
-                    console.print(f"{state.doing}: {count}", highlight=False)
+                    console.print(f"{share:.0%}, {state.doing}", highlight=False)
     except KeyboardInterrupt:
         console.print(f"Stopped. The same command goes on from {made.folder}", highlight=False)
         raise typer.Exit(130) from None

@@ -1,8 +1,10 @@
-"""Explaining: paints with a ledger, paints every coalition, and concludes; each part goes on where it was stopped.
+"""Explaining: what has to be painted for an explanation; each part goes on where it was stopped.
 
-paint        the run itself, in the folder as `stylize` makes it, followed by an `Account`
-coalitions   every subset of the style layers, and some of them again from a perturbed start
-conclude     attributions, checks and pictures (`underpaint.records` writes them)
+- paint: the run itself, in the folder as `stylize` makes it, followed by an `Account`;
+- coalitions: every subset of the style layers, and some of them again from a perturbed start;
+- shuffled, when asked for: the run with the network's weights permuted.
+
+What all that means is `underpaint.explanation.conclude`'s to say.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from underpaint.sanity import accountant
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
-PAINTING = 3.0
+PAINTING = 7.0
 """What the run with its ledger costs, in coalitions; for the progress alone."""
 
-COALITION = 0.8
+COALITION = 0.7
 """What a coalition costs, in whole runs: half of the layers, and no gradients' norms."""
 
 REPEATS = 8
@@ -66,11 +68,14 @@ class Explaining:
     def __init__(self, painting: Session, settings: Settings, folder: Path) -> None:
         self.session, self.settings, self.folder = painting, settings, folder
         self.players = check_players(list(painting.recipe.style_layers))
+        if painting.device.type == "mps":
+            raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
         self.judge = open_judge(settings.judge, painting)
         self.table = Table(folder, self.players)
         lpips = quality.find_lpips(painting.options.weights, painting.device)
         self.painter = Painter(painting.scene, self.judge, lpips)
-        self.account = accountant(painting.scene, panel(painting.scene, self.judge, None).style)
+        self.style_judge = panel(painting.scene, self.judge, None).style
+        self.account = accountant(painting.scene, self.style_judge)
 
     @property
     def count(self) -> int:
@@ -101,8 +106,7 @@ class Explaining:
             for share in self._coalition(perturbation, mask):
                 yield Progress(PAINTING + place + share, total, "coalitions")
         if self.settings.sanity:
-            judge = panel(self.session.scene, self.judge, None).style
-            for done in sanity.runs(self.session.scene, judge, self.folder):
+            for done in sanity.runs(self.session.scene, self.style_judge, self.folder):
                 yield Progress(PAINTING * (1 + done) + len(plan), total, "shuffled")
         yield Progress(total, total, "concluding")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from underpaint import attribution, explaining, gallery, images, records, sanity, spatial, validation
+from underpaint import attribution, columns, explaining, gallery, images, records, sanity, spatial, validation
 from underpaint.account import kappa
 from underpaint.attribution import Attribution, RunFacts, by_layer
 from underpaint.coalitions import groups, label, mask_of
@@ -90,9 +90,9 @@ class Explanation:
             UnderpaintError: another size, nothing in it, or nothing moved there.
         """
         ledger = self.ledger()
-        columns = {n: c for n, c in ledger.items() if n not in (START, records.PASTICHE, records.COLOUR)}
-        change = np.sum(list(columns.values()), axis=0)
-        return spatial.share_in(spatial.acted(columns, change, dict.fromkeys(columns, 0.0)), region)
+        painted = {n: c for n, c in ledger.items() if n not in (START, records.PASTICHE, records.COLOUR)}
+        change = np.sum(list(painted.values()), axis=0)
+        return spatial.share_in(spatial.acted(painted, change, dict.fromkeys(painted, 0.0)), region)
 
     def origin(self, layer: str, region: np.ndarray) -> np.ndarray:
         """Where in the style picture the features of a region come from at a layer: (h, w) float32, summing to 1.
@@ -104,10 +104,10 @@ class Explanation:
         """
         if layer not in self.players:
             raise UnderpaintError(f"layer: {layer!r} is not explained; choose {', '.join(self.players)}")
-        kept = gallery.read_arrays(self.folder / SPATIAL)
+        kept = records.read_arrays(self.folder / SPATIAL)
         height, width = (int(side) for side in kept["style_size"])
-        rows, columns, similarity = (kept[f"{name}/{layer}"] for name in ("rows", "columns", "similarity"))
-        found = spatial.Sources(layer, rows, columns, similarity, int(kept[f"stride/{layer}"]))
+        rows, across, similarity = (kept[f"{name}/{layer}"] for name in ("rows", "columns", "similarity"))
+        found = spatial.Sources(layer, rows, across, similarity, int(kept[f"stride/{layer}"]))
         return spatial.origin_map(found, region, (height, width))
 
     def draw_region(self, box: tuple[int, int, int, int], path: Path) -> dict[str, float]:
@@ -175,7 +175,7 @@ def conclude(made: Explaining) -> Explanation:
     records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
     places, products = (torch.stack(each).numpy() for each in zip(*watched.path.products, strict=True))
-    gallery.save_arrays(
+    records.save_arrays(
         folder / "products.npz", {"place": places, "products": products, "terms": np.array(watched.path.terms)}
     )
     written = _facts(made, judged, checks, faithful, found, facts)
@@ -234,7 +234,7 @@ def _facts(
     return {
         "players": players,
         "judge_network": made.settings.judge,
-        "judge_layers": made.account.path.judge.layers,  # type: ignore[attr-defined]
+        "judge_layers": made.style_judge.layers,
         "judges_see": {name: SEES[name] for name in judged},
         "depths": {name: [f"block {b}" for b in blocks] for name, blocks in DEPTHS.items()},
         "groups": {name: {"layers": groups(players)[name], "J": -float(game.values[mask])} for name, mask in named.items()},
@@ -246,7 +246,7 @@ def _facts(
         "deletion_curves": {name: validation.deletion_curve(game, order) for name, order in _orders(game, players).items()},
         "checks": checks.facts(),
         "faithfulness": {name: asdict(f) for name, f in faithful.items()},
-        "columns": gallery.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
+        "columns": columns.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
         "sanity": sanity.summary(made.folder, {a.method: a for a in found}),
         "verdict": validation.verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}),
     }
@@ -266,11 +266,11 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     assert state is not None
     style = session.scene.style(0, last)
     gallery.draw_coalitions(folder, made.table, session.scene.content(last), style, groups(made.players))
-    columns = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
+    painted = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
     change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
-    strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in columns}
-    acted = spatial.acted(columns, change, strides)
-    gallery.draw_ledger(folder, columns, acted, state.result[0].cpu().numpy())
+    strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in painted}
+    acted = spatial.acted(painted, change, strides)
+    gallery.draw_ledger(folder, painted, acted, state.result[0].cpu().numpy())
     (folder / "sources").mkdir(exist_ok=True)
     height, width = state.result.shape[2:]
     kept: dict[str, np.ndarray] = {f"acted/{name}": each for name, each in acted.items()}
@@ -280,4 +280,4 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
         gallery.save(folder / "sources" / f"{layer}.png", collage)
         kept |= {f"rows/{layer}": source.rows, f"columns/{layer}": source.columns, f"similarity/{layer}": source.similarity}
         kept[f"stride/{layer}"] = np.array(source.stride)
-    gallery.save_arrays(folder / SPATIAL, kept | {"style_size": np.array(style.shape[2:])})
+    records.save_arrays(folder / SPATIAL, kept | {"style_size": np.array(style.shape[2:])})

@@ -27,6 +27,26 @@ JUDGE = "judge"
 """The term of cross.csv's rows that are of the headline judge."""
 
 
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz without objects."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote.
+
+    Raises:
+        UnderpaintError: missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise UnderpaintError(f"{path}: cannot be read ({error}); run `underpaint explain` again") from None
+
+
 def write_ledger(
     folder: Path, account: Mapping[str, torch.Tensor], pastiche: torch.Tensor, finished: np.ndarray | None
 ) -> float:

@@ -191,7 +191,7 @@ class HistoryFile:
 
 def check_free(folder: Path) -> None:
     """Raises an `UnderpaintError` if the folder holds a run already. Looks only; `create_folder` makes it."""
-    if (folder / "run.json").exists() or (folder / "pastiche.png").exists():
+    if any((folder / name).exists() for name in ("run.json", "pastiche.png", "coalitions.csv")):
         raise UnderpaintError(
             f"--out {folder}: already holds a run; name another folder, or continue it with `underpaint resume {folder}`"
         )

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
-from underpaint.attribution import Attribution
+from underpaint.attribution import TIE, Attribution
 from underpaint.game import Game
 
 CLOSURE_LIMIT = 1e-4
@@ -71,8 +71,8 @@ def faithfulness(attribution: Attribution, game: Game) -> Faithfulness:
     whole = (1 << len(names)) - 1
     lost = {name: float(game.values[whole] - game.values[whole & ~(1 << i)]) for i, name in enumerate(names)}
     pairs = [(a, b) if lost[a] >= lost[b] else (b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
-    agreement = concordance(attribution.values, pairs) or 0.0
-    return Faithfulness(concordance(attribution.values, resolved), len(resolved), own, percentile, agreement)
+    agreement = concordance(attribution.values, pairs, TIE) or 0.0
+    return Faithfulness(concordance(attribution.values, resolved, TIE), len(resolved), own, percentile, agreement)
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,25 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from underpaint import gallery, images, quality
+from underpaint import explaining, images, quality, records
 from underpaint.coalitions import groups, mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import SPATIAL, Explanation
 from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE
 from underpaint.ledger import CLAMP, START
+from underpaint.recipe import Recipe, make
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import charts
 from underpaint.run import read_inputs
 
 FILE = "report.html"
+LIMIT = 40_000_000
+"""A page over this is of no use to a browser."""
+
+FLAGS = ("size", "network", "preset", "optimizer", "seed", "strength", "statistic", "precision")
+"""Fields of a recipe that the command has flags for."""
+
 SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
 
 
@@ -98,7 +105,7 @@ def _layers(e: Explanation, ledger: Mapping[str, np.ndarray], weights: Path | No
 
 def _sources(e: Explanation, style: np.ndarray) -> dict[str, Any]:
     """For pointing: by layer, for each cell of the pastiche the cell's centre in the style picture."""
-    kept = gallery.read_arrays(e.folder / SPATIAL)
+    kept = records.read_arrays(e.folder / SPATIAL)
     maps = {}
     for layer in e.players:
         rows, across = kept[f"rows/{layer}"], kept[f"columns/{layer}"]
@@ -110,13 +117,21 @@ def _sources(e: Explanation, style: np.ndarray) -> dict[str, Any]:
 
 
 def reproduce(e: Explanation) -> str:
-    """The one command that makes the same explanation."""
-    recipe = e.run.recipe.model_dump(mode="json", exclude_defaults=True)
+    """The one command that makes the same explanation; what no flag says goes into a recipe file, whose lines follow."""
+    recipe, settings = e.run.recipe.model_dump(mode="json"), explaining.read_settings(e.folder)
+    flags = {name: recipe[name] for name in FLAGS}
+    plain = make(flags).model_dump(mode="json")
     inputs = {entry["role"]: entry["name"] for entry in e.run.facts["inputs"]}
-    flags = [f"--size {e.run.recipe.size}"]
-    simple = ("network", "preset", "optimizer", "seed", "strength", "statistic", "precision")
-    flags += [f"--{name} {recipe[name]}" for name in simple if name in recipe]
-    return f"underpaint explain {inputs['content']} {inputs['style1']} " + " ".join(flags)
+    words = ["underpaint explain", inputs["content"], inputs["style1"], f"--size {recipe['size']}"]
+    words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != Recipe().model_dump()[name]]
+    words += [f"--seeds {settings.seeds}"] * (settings.seeds > 1) + ["--sanity"] * settings.sanity
+    words += [f"--judge {settings.judge}"] * (settings.judge != recipe["network"])
+    rest = [
+        f"{name} = {json.dumps(value)}" for name, value in recipe.items() if value != plain[name] and name != "style_layers"
+    ]
+    if recipe["style_layers"] != plain["style_layers"]:
+        rest += ["[style_layers]", *(f'"{layer}" = {weight}' for layer, weight in recipe["style_layers"].items())]
+    return " ".join(words) + ("" if not rest else " --recipe recipe.toml\n\n# recipe.toml\n" + "\n".join(rest))
 
 
 def build(folder: str | Path, weights: Path | None = None) -> Path:
@@ -177,7 +192,3 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
         raise UnderpaintError(f"{folder}: its page would be {len(data) / 1e6:.0f} MB; explain a smaller picture")
     write_bytes(e.folder / FILE, data)
     return e.folder / FILE
-
-
-LIMIT = 40_000_000
-"""A page over this is of no use to a browser."""
