@@ -5,6 +5,7 @@
     python benchmarks/explain.py time          # `underpaint explain` at 256 px: seconds and peak memory of its process
     python benchmarks/explain.py tables        # explanations of all pairs (hours; goes on where it was stopped)
     python benchmarks/explain.py faithfulness  # reads those: every attribution against exact Shapley values
+    python benchmarks/explain.py candidates    # reads those: what else could be made of one run's gradients
     python benchmarks/explain.py reliability   # reads those: seeds, size, network
 
 Two threads, float32, 256 px, the compact network where nothing else is said. Needs the project's shared folder, as
@@ -32,7 +33,7 @@ from underpaint import explaining, sanity
 from underpaint.account import kappa
 from underpaint.attribution import TIE, judge_cosine
 from underpaint.explanation import Explanation, conclude
-from underpaint.game import Game
+from underpaint.game import Game, shapley_weights
 from underpaint.optimise import optimise
 from underpaint.painter import open_judge, panel
 from underpaint.session import Session, prepare
@@ -278,6 +279,52 @@ def faithfulness(args: argparse.Namespace) -> None:
             print(f"| {name} | " + " | ".join(figures) + " |", flush=True)
 
 
+def span_game(inner: np.ndarray, vectors: Sequence[int]) -> np.ndarray:
+    """(2ⁿ,): how much of ∇J (row 0 of the inner products) lies in the span of each subset of the named vectors, 0..1."""
+    found = np.zeros(1 << len(vectors))
+    for mask in range(1, len(found)):
+        chosen = [v for i, v in enumerate(vectors) if mask >> i & 1]
+        lengths = np.sqrt(np.diag(inner)[chosen])
+        gram = inner[np.ix_(chosen, chosen)] / np.outer(lengths, lengths) + 1e-9 * np.eye(len(chosen))
+        along = inner[chosen, 0] / lengths
+        found[mask] = along @ np.linalg.solve(gram, along) / inner[0, 0]
+    return found
+
+
+def from_products(folder: Path, layers: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Cosines of ∇J with the terms' gradients and with the columns' moves, and Shapley values of `span_game`, as means over
+    the first picture of all, the first pictures of all sizes, and all marks of a run."""
+    with np.load(folder / "products.npz") as kept:
+        places, products, terms = kept["place"], kept["products"], kept["terms"].tolist()
+    gradients = [1 + terms.index(f"style/{layer}") for layer in layers]
+    moves = [i + len(terms) for i in gradients]
+    firsts = [k for k, place in enumerate(places) if place[1] == 0]
+    shapley = shapley_weights(len(layers))
+    found = {}
+    for when, marks in {"first": [0], "firsts": firsts, "all": range(len(places))}.items():
+        for name, vectors, sign in (("gradients", gradients, 1), ("moves", moves, -1)):
+            inners = [products[k] for k in marks]
+            cosines = [sign * p[0, vectors] / np.sqrt(np.diag(p)[vectors] * p[0, 0]) for p in inners]
+            found[f"cosine, {name}, {when}"] = np.mean(cosines, axis=0)
+            found[f"span, {name}, {when}"] = np.mean([shapley @ span_game(p, vectors) for p in inners], axis=0)
+    return {name: dict(zip(layers, values.tolist(), strict=True)) for name, values in found.items()}
+
+
+def candidates(args: argparse.Namespace) -> None:
+    """Their concordance on the pairs to choose on and on those to confirm on, beside the baseline's."""
+    every = list(cases(args, args.of).values())
+    made = {c.pair.number: from_products(args.out / args.of / c.pair.name, list(c.phi)) for c in every}
+    names = list(next(iter(made.values())))
+    print("| candidate | tune | confirm |\n|---|---|---|")
+    for name in ["mean φ of other pictures", *names]:
+        rates = []
+        for which in ("tune", "confirm"):
+            some = [c for c in every if c.which == which]
+            values = [made[c.pair.number][name] if name in names else baseline(c, every) for c in some]
+            rates.append(f"{rate(hits(values, some)):.2f}")
+        print(f"| {name} | " + " | ".join(rates) + " |", flush=True)
+
+
 def between(ours: Sequence[Case], theirs: Mapping[int, Mapping[str, float]], numbers: Sequence[int]) -> str:
     """Concordance of other φ with the resolved pairs of these cases."""
     counts = hits([theirs[n] for n in numbers], ours)
@@ -315,6 +362,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "time": timing,
     "tables": tables,
     "faithfulness": faithfulness,
+    "candidates": candidates,
     "reliability": reliability,
 }
 
@@ -324,7 +372,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--variant", nargs="*", choices=VARIANTS, help="of `tables`: which sets")
-    parser.add_argument("--of", default="main", choices=VARIANTS, help="of `faithfulness` and `reliability`: which set")
+    parser.add_argument("--of", default="main", choices=VARIANTS, help="of the parts that read: which set")
     parser.add_argument("--only", type=int, nargs="*", help="of `tables`: numbers of pairs")
     parser.add_argument("--shared", type=Path, default=yardstick.SHARED)
     parser.add_argument("--out", type=Path, default=Path("out/explain"))
