@@ -185,7 +185,7 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
         command=reproduce(e),
         size=size,
         judge=e.validation["judge_network"],
-        steps=len({row.step for row in e.run.history}),
+        steps=len({row.step for row in e.run.history}) - 1,  # the last rows are the pastiche's own
     )
     data = text.encode()
     if len(data) > LIMIT:
