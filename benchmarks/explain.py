@@ -43,12 +43,12 @@ THREADS = 2
 SIZE = 256
 VARIANTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "main": (tuple(range(1, 21)), {}),
-    "seeds": ((1, 4, 7, 9, 13, 18), {"seeds": 3}),
     "128": (tuple(range(1, 21)), {"size": 128}),
+    "seeds": ((1, 4, 7, 9, 13, 18), {"size": 128, "seeds": 3}),
     "vgg19": ((1, 13), {"network": "vgg19"}),
     "adam": ((1, 13), {"optimizer": "adam"}),
 }
-"""Sets of explanations: pairs by number, and what differs from the default. `seeds` goes on with the folders of `main`."""
+"""Sets of explanations: pairs by number, and what differs from the default. `seeds` goes on with the folders of `128`."""
 
 RUN_METHODS = (
     "final_loss",
@@ -153,7 +153,7 @@ def tables(args: argparse.Namespace) -> None:
             if args.only and number not in args.only:
                 continue
             _, pair = known[number]
-            folder = args.out / ("main" if variant == "seeds" else variant) / pair.name
+            folder = args.out / ("128" if variant == "seeds" else variant) / pair.name
             asked: dict[str, Any] = {"size": SIZE, "device": "cpu"} | fields
             if fields.get("network") == "vgg19":
                 asked["weights"] = args.shared / "weights"
