@@ -1,10 +1,11 @@
 """The page: whole, inline, and its sums the pastiche's."""
 
 import base64
-import dataclasses
 import io
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 
 import underpaint
 from underpaint.errors import UnderpaintError
+from underpaint.evidence import Evidence
 from underpaint.report import page
+from underpaint.report.sections import reproduce
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +83,75 @@ def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(explained, text
 
 
 def test_the_command_says_all_that_differs(explained, text):
-    command = page.reproduce(explained)
+    evidence = Evidence(explained.folder)
+    command = reproduce(evidence)
     assert command == "underpaint explain array array --size 80 --preset draft"
     assert command in text
-    recipe = explained.run.recipe.model_copy(update={"smoothness": 3.0, "seed": 4})
-    other = dataclasses.replace(explained, run=dataclasses.replace(explained.run, recipe=recipe))
-    assert page.reproduce(other).startswith("underpaint explain array array --size 80 --preset draft --seed 4 --recipe")
-    assert "smoothness = 3.0" in page.reproduce(other)
+    evidence.recipe = evidence.recipe.model_copy(update={"smoothness": 3.0, "seed": 4})
+    other = reproduce(evidence)
+    assert other.startswith("underpaint explain array array --size 80 --preset draft --seed 4 --recipe")
+    assert "smoothness = 3.0" in other
 
 
-def test_without_an_explanation_there_is_no_page(tmp_path):
-    with pytest.raises(UnderpaintError, match="not an explanation"):
+def test_without_a_run_there_is_no_page(tmp_path):
+    with pytest.raises(UnderpaintError, match="not a folder of"):
         page.build(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def titles(path):
+    return re.findall(r"<h2 id=[^>]*>([^<]*)", path.read_text(encoding="utf-8"))
+
+
+def test_a_run_and_an_ablation_have_pages_too(pair, tmp_path):
+    run = underpaint.stylize(*pair, out=tmp_path / "run", size=64, preset="draft", smoothness=3.0)
+    assert {"The pastiche", "Convergence", "How to reproduce it"} <= set(titles(page.build(run.folder)))
+    assert reproduce(Evidence(run.folder)).splitlines() == [
+        "underpaint stylize content.png style.png --size 64 --preset draft --recipe recipe.toml",
+        "",
+        "# recipe.toml",
+        "smoothness = 3.0",
+    ]
+    made = underpaint.ablate(*pair, out=tmp_path / "ablation", configs=["all", "drop:relu1_1"], size=64, preset="draft")
+    path = page.build(made.folder)
+    assert {"The pastiche", "Ablation", "How to reproduce it"} <= set(titles(path))
+    assert "Not everything" not in path.read_text(encoding="utf-8")
+    assert reproduce(Evidence(made.folder)).endswith("--size 64 --preset draft --configs all,drop:relu1_1")
+
+
+def damaged(explained, tmp_path):
+    return Path(shutil.copytree(explained.folder, tmp_path / "damaged"))
+
+
+@pytest.mark.parametrize(
+    ("name", "gone", "says"),
+    [
+        ("validation.json", {"In plain words", "Recompose: take a layer’s paint away", "Checks"}, "is not finished"),
+        ("ledger.npz", {"Recompose: take a layer’s paint away"}, "ledger.npz"),
+        ("coalitions/relu1_1.png", set(), "coalitions/relu1_1.png"),
+        ("checkpoint.safetensors", set(), ""),
+        ("history.csv", {"Convergence"}, "history.csv"),
+        ("spatial.npz", {"Where it comes from"}, "spatial.npz"),
+        ("inputs/content.safetensors", {"Where it comes from"}, "inputs/content"),
+        ("coalitions.csv", {"Ablation", "Shapley values and interactions"}, "coalitions.csv"),
+    ],
+)
+def test_of_an_incomplete_folder_the_page_shows_what_there_is(explained, tmp_path, name, gone, says):
+    whole = set(titles(explained.folder / "report.html"))
+    folder = damaged(explained, tmp_path)
+    (folder / name).unlink()
+    path = page.build(folder)
+    assert whole - set(titles(path)) >= gone
+    assert "The pastiche" in titles(path)
+    text = path.read_text(encoding="utf-8")
+    assert ("Not everything was there" in text) == bool(says)
+    assert says in text
+
+
+def test_of_another_versions_folder_too(explained, tmp_path):
+    folder = damaged(explained, tmp_path)
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(facts | {"format": 1}))
+    path = page.build(folder)
+    assert "not a run of this version" in path.read_text(encoding="utf-8")
+    assert "The pastiche" in titles(path)

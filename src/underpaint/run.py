@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from underpaint import checkpoint, images
@@ -246,7 +247,10 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
     for entry in facts["inputs"]:
         path = folder / entry["file"]
         if path.suffix == ".safetensors":
-            arrays = load(path.read_bytes())
+            try:
+                arrays = load(path.read_bytes())
+            except (OSError, SafetensorError) as error:
+                raise UnderpaintError(f"{path}: cannot be read ({error}); put the picture of the run back") from None
             picture = Picture(arrays["rgb"], arrays.get("alpha"), entry["name"], entry["sha256"], None)
         else:
             picture = images.read(path, field=entry["role"], min_side=1)

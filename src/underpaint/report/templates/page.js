@@ -17,13 +17,13 @@ const bytes = (image, width, height) => {
 };
 
 const slider = document.getElementById("before-after");
-slider.addEventListener("input", () => {
+slider?.addEventListener("input", () => {
   document.querySelector(".compare .over").style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
 });
 
 async function recompose() {
-  const { width, height, pastiche, columns } = data.recompose;
-  const whole = bytes(await load(pastiche), width, height);
+  const { width, height, columns } = data.recompose;
+  const whole = bytes(await load(data.recompose.pastiche), width, height);
   const parts = {};
   for (const column of columns) parts[column.name] = { reach: column.reach, pixels: bytes(await load(column.data), width, height).data };
   const canvas = document.getElementById("canvas"), context = canvas.getContext("2d");
@@ -42,6 +42,14 @@ async function recompose() {
     document.getElementById("canvas-caption").textContent = words.length ? `this paint changed: ${words.join(", ")}` : "all paint: the pastiche";
     canvas.dataset.ready = "true";
   };
+  const mark = () => {
+    for (const input of inputs) {
+      const gone = Number(input.value) === 0, button = input.parentElement.querySelector("button");
+      input.parentElement.querySelector("output").value = input.value;
+      button.setAttribute("aria-pressed", String(gone));
+      button.textContent = gone ? "put back" : "take away";
+    }
+  };
   const beside = (name) => {
     const kept = document.querySelector(`#layer-data img[data-layer="${name.replace("style/", "")}"]`);
     if (!kept) return;
@@ -50,16 +58,21 @@ async function recompose() {
     image.alt = `The pastiche painted without ${kept.dataset.layer}`;
     document.getElementById("left-out-caption").textContent = `really painted without ${kept.dataset.layer}; ${kept.dataset.apart} from this paint removed`;
   };
-  for (const input of inputs) input.addEventListener("input", () => {
-    input.nextElementSibling.value = input.value;
+  const change = (input) => {
+    mark();
     beside(input.dataset.column);
     draw();
-  });
+  };
+  for (const input of inputs) {
+    input.addEventListener("input", () => change(input));
+    input.parentElement.querySelector("button").addEventListener("click", () => {
+      input.value = Number(input.value) === 0 ? 1 : 0;
+      change(input);
+    });
+  }
   document.getElementById("reset").addEventListener("click", () => {
-    for (const input of inputs) {
-      input.value = 1;
-      input.nextElementSibling.value = 1;
-    }
+    for (const input of inputs) input.value = 1;
+    mark();
     draw();
   });
   draw();
@@ -87,7 +100,7 @@ async function pointing() {
   const here = document.getElementById("here"), there = document.getElementById("there");
   there.width = width;
   there.height = height;
-  const pastiche = await load(data.recompose.pastiche), style = await load(address);
+  const pastiche = await load(document.getElementById("shown").src), style = await load(address);
   let x = here.width / 2, y = here.height / 2;
   const draw = () => {
     const a = here.getContext("2d"), b = there.getContext("2d");
@@ -102,7 +115,8 @@ async function pointing() {
         context.strokeStyle = colours[place % colours.length];
         context.strokeRect(cx - side / 2, cy - side / 2, side, side);
       }
-      names.push(layer);
+      const place_of = (value, whole) => `${Math.round((100 * value) / whole)} %`;
+      names.push(`${layer} (${place_of(map.columns[row][column], width)} across, ${place_of(map.rows[row][column], height)} down)`);
     });
     const legend = document.getElementById("legend");
     legend.replaceChildren(...names.map((name, place) => {
@@ -128,5 +142,5 @@ async function pointing() {
   });
   draw();
 }
-recompose();
-pointing();
+if (data.recompose) recompose();
+if (data.sources) pointing();

@@ -1,0 +1,268 @@
+"""What each section of a page shows, from a folder's evidence."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from underpaint import ablating, images, records
+from underpaint.coalitions import mask_of
+from underpaint.errors import UnderpaintError
+from underpaint.evidence import Evidence, Kind
+from underpaint.explanation import SPATIAL
+from underpaint.judges import HEADLINE, SEES
+from underpaint.ledger import CLAMP, START
+from underpaint.recipe import Recipe, make
+from underpaint.records import COLOUR, PASTICHE
+from underpaint.report import svg
+
+ORDER: Mapping[Kind, tuple[str, ...]] = {
+    "stylize": ("pastiche", "convergence", "reproduce"),
+    "ablate": ("pastiche", "ablation", "reproduce"),
+    "explain": (
+        "pastiche",
+        "verdict",
+        "convergence",
+        "recompose",
+        "cooperation",
+        "attributions",
+        "ablation",
+        "shapley",
+        "spatial",
+        "checks",
+        "reproduce",
+    ),
+}
+"""The sections of a page, by what the folder is of."""
+
+FLAGS = ("size", "network", "preset", "optimizer", "seed", "strength", "statistic", "precision")
+"""Fields of a recipe that all three commands have flags for."""
+
+SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
+"""Attributions that are drawn; the table has all."""
+
+T = TypeVar("T")
+
+
+def picture(rgb: np.ndarray, longest: int | None = None, lossless: bool = False, quality: int = 88) -> str:
+    """(H, W, 3) in 0..1 as a data address: WebP, at most `longest` pixels wide or high."""
+    if longest is not None and max(rgb.shape[:2]) > longest:
+        rgb = images.resize(rgb, images.size_for(rgb.shape[:2], longest))
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)).save(
+        buffer, "WEBP", lossless=lossless, quality=quality, exact=True
+    )
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def columns(ledger: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Each column of the ledger as a grey-centred picture and its reach: value = (byte − 127.5) / 127.5 · reach."""
+    found = []
+    for name, column in ledger.items():
+        if name in (START, PASTICHE, COLOUR):
+            continue
+        reach = max(float(np.abs(column).max()), 1e-6)
+        found.append(
+            {"name": name, "reach": reach, "data": picture(0.5 + 0.5 * column.transpose(1, 2, 0) / reach, quality=97)}
+        )
+    return found
+
+
+def without(ledger: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
+    """(H, W, 3): the pastiche with a layer's column taken off, clipped."""
+    return np.asarray(np.clip(ledger[PASTICHE] - ledger[f"style/{layer}"], 0, 1).transpose(1, 2, 0))
+
+
+def reproduce(e: Evidence) -> str:
+    """The one command that makes the same again; what no flag says goes into a recipe file, whose lines follow."""
+    recipe = e.recipe.model_dump(mode="json")
+    flags = {name: recipe[name] for name in FLAGS}
+    plain, default = make(flags).model_dump(mode="json"), Recipe().model_dump()
+    styles = [name for role, name in e.names.items() if role.startswith("style") and role[5:].isdigit()]
+    words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
+    words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]
+    words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in ("content_mask", "style_mask") if role in e.names]
+    words += _own_flags(e, recipe["network"])
+    if "start" in e.names:
+        words.append(f"--start {e.names['start']}")
+        plain["start"] = recipe["start"]
+    rest = [
+        f"{name} = {json.dumps(value)}" for name, value in recipe.items() if value != plain[name] and name != "style_layers"
+    ]
+    if recipe["style_layers"] != plain["style_layers"]:
+        rest += ["[style_layers]", *(f'"{layer}" = {weight}' for layer, weight in recipe["style_layers"].items())]
+    return " ".join(words) + ("" if not rest else " --recipe recipe.toml\n\n# recipe.toml\n" + "\n".join(rest))
+
+
+def _own_flags(e: Evidence, network: str) -> list[str]:
+    """The flags that one command alone has."""
+    if e.kind == "explain":
+        s = e.settings
+        words = [f"--seeds {s.seeds}"] * (s.seeds > 1) + ["--sanity"] * s.sanity
+        return words + [f"--judge {s.judge}"] * (s.judge != network)
+    if e.kind == "ablate":
+        words = [] if list(e.configs) == ablating.default_configs(e.players) else [f"--configs {','.join(e.configs)}"]
+        return words + [f"--judge {e.facts['judge']}"] * (e.facts["judge"] != network)
+    return []
+
+
+class Sections:
+    """Makes them, one method a section: what its template needs. Each raises an `UnderpaintError` if there is nothing to
+    show; what is missing of one that can be shown goes into `missing`.
+
+    Attributes:
+        missing: what is not there, one line each.
+        data: what the page's script needs.
+    """
+
+    def __init__(self, evidence: Evidence, weights: Path | None) -> None:
+        self.e, self.weights = evidence, weights
+        self.missing: list[str] = []
+        self.data: dict[str, Any] = {}
+
+    def attempt(self, make: Callable[[], T]) -> T | None:
+        """What it makes, or None and a line in `missing`."""
+        try:
+            return make()
+        except UnderpaintError as error:
+            if str(error) not in self.missing:
+                self.missing.append(str(error))
+            return None
+
+    def pastiche(self) -> dict[str, Any]:
+        rgb = self.e.pastiche
+        size = rgb.shape[:2]
+        inputs = self.attempt(lambda: self.e.inputs)
+        styles = [] if inputs is None else [{"name": s.name, "data": picture(s.rgb, 512)} for s in inputs.styles]
+        return {
+            "size": size,
+            "data": picture(rgb, lossless=True),
+            "content": None if inputs is None else picture(images.resize(inputs.content.rgb, size)),
+            "content_name": "" if inputs is None else inputs.content.name,
+            "styles": styles,
+        }
+
+    def verdict(self) -> dict[str, Any]:
+        return {"sentences": self.e.validation["verdict"]}
+
+    def convergence(self) -> dict[str, Any]:
+        return {"charts": svg.convergence(self.e.history, self.e.recipe)}
+
+    def recompose(self) -> dict[str, Any]:
+        ledger = self.e.ledger
+        height, width = ledger[PASTICHE].shape[1:]
+        kept = columns(ledger)
+        pastiche = picture(ledger[PASTICHE].transpose(1, 2, 0), lossless=True)
+        self.data["recompose"] = {"width": width, "height": height, "columns": kept, "pastiche": pastiche}
+        layers = [found for p in self.e.players if (found := self.attempt(lambda p=p: self._left_out(p))) is not None]  # type: ignore[misc]
+        names = [c["name"] for c in kept if c["name"] != CLAMP]
+        return {"size": (height, width), "layers": layers, "columns": names}
+
+    def _left_out(self, layer: str) -> dict[str, Any]:
+        """The pastiche that was painted without a layer, and how far the recomposed one is from that."""
+        left = self.e.painted(mask_of([p for p in self.e.players if p != layer], self.e.players))
+        return {
+            "name": layer,
+            "left_out": picture(left),
+            "apart": self._apart(without(self.e.ledger, layer), left),
+        }
+
+    def _apart(self, a: np.ndarray, b: np.ndarray) -> str:
+        """How far apart two pictures are, in words: LPIPS where its weights are at hand, else 1 − SSIM."""
+        import torch
+
+        from underpaint import quality
+
+        tensors = [torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).float()[None] for x in (a, b)]
+        lpips = quality.find_lpips(self.weights)
+        if lpips is not None:
+            return f"LPIPS {lpips(*tensors):.2f}"
+        return f"1 − SSIM {1 - quality.ssim(*tensors):.2f}"
+
+    def cooperation(self) -> dict[str, Any]:
+        cosines = self.e.validation["columns"]["cosines_smoothed_2px"]
+        strip = self.attempt(lambda: picture(images.read(self.e.folder / "ledger.png", min_side=1).rgb, 1600))
+        return {"strip": strip, "chart": svg.cooperation(cosines) if cosines else None}
+
+    def attributions(self) -> dict[str, Any]:
+        found, faithful = self.e.attributions, self.e.validation["faithfulness"]
+        return {
+            "players": self.e.players,
+            "chart": svg.attributions([found[m] for m in SHOWN if m in found]),
+            "methods": [(a, faithful.get(a.method)) for a in found.values()],
+        }
+
+    def ablation(self) -> dict[str, Any]:
+        cards = [card for name in self.e.configs if (card := self.attempt(lambda n=name: self._card(n))) is not None]  # type: ignore[misc]
+        if not cards:
+            raise UnderpaintError(f"{self.e.folder}: no named configuration is painted yet; run the command again to go on")
+        judges = list(cards[0]["outcomes"])
+        return {"cards": cards, "judges": judges, "headline": HEADLINE, "sees": SEES}
+
+    def _card(self, name: str) -> dict[str, Any]:
+        layers = self.e.configs[name]
+        mask = mask_of(layers, self.e.players)
+        shown = self.e.painted(mask)
+        outcomes = self.e.table.rows[0, mask].outcomes
+        return {"name": name, "layers": layers, "data": picture(shown, 384), "outcomes": outcomes}
+
+    def shapley(self) -> dict[str, Any]:
+        found = {m: a for m, a in self.e.attributions.items() if m.startswith("shapley")}
+        rows = {m.split(":")[1] if ":" in m else HEADLINE: a.values for m, a in found.items()}
+        return {
+            "players": self.e.players,
+            "rows": rows,
+            "sees": self.e.validation["judges_see"],
+            "interactions": svg.interactions(self.e.game()),
+            "deletion": svg.deletion(self.e.validation["deletion_curves"]),
+        }
+
+    def spatial(self) -> dict[str, Any]:
+        """For pointing: by layer, for each cell of the pastiche the cell's centre in the style picture."""
+        kept = records.read_arrays(self.e.folder / SPATIAL)
+        maps = {
+            layer: {
+                "stride": int(kept[f"stride/{layer}"]),
+                "rows": kept[f"rows/{layer}"].tolist(),
+                "columns": kept[f"columns/{layer}"].tolist(),
+            }
+            for layer in self.e.players
+        }
+        height, width = (int(side) for side in kept["style_size"])
+        small = images.resize(self.e.inputs.styles[0].rgb, (height, width))
+        self.data["sources"] = {"maps": maps, "width": width, "height": height, "data": picture(small)}
+        return {"size": self.e.pastiche.shape[:2]}
+
+    def checks(self) -> dict[str, Any]:
+        return {"found": self.e.validation["checks"], "resolved": len(self.e.validation["resolved_pairs"])}
+
+    def reproduce(self) -> dict[str, Any]:
+        e = self.e
+        return {
+            "kind": e.kind,
+            "command": reproduce(e),
+            "recipe": json.dumps(e.recipe.model_dump(mode="json"), indent=1),
+            "painter": e.recipe.network,
+            "networks": e.facts.get("networks", []),
+            "judge": self._judge(),
+            "environment": e.facts["environment"],
+            "steps": sum(e.recipe.schedule()),
+            "stops_early": bool(e.recipe.stop),
+            "players": e.players,
+            "configs": list(e.configs) if e.kind == "ablate" else [],
+            "size": e.pastiche.shape[:2],
+            "closure": self.attempt(lambda: e.validation["checks"]["closure"]) if e.kind == "explain" else None,
+        }
+
+    def _judge(self) -> str | None:
+        """The network that judged, where one did."""
+        if self.e.kind == "explain":
+            return self.e.settings.judge
+        return str(self.e.facts["judge"]) if self.e.kind == "ablate" else None
