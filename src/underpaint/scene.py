@@ -63,8 +63,8 @@ class Scene:
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
         _check(recipe, pictures)
-        self._content = _opaque(pictures.content)
-        self._styles = [_recolour(recipe, _opaque(p), self._content) for p in pictures.styles]
+        self._content = opaque(pictures.content)
+        self._styles = [_recolour(recipe, opaque(p), self._content) for p in pictures.styles]
         if recipe.keep_color == "luminance":
             self._content = colour.luminance(self._content)
         self._covers = _covers(pictures, recipe.size)
@@ -173,7 +173,7 @@ class Scene:
             image = 0.5 + 0.15 * noise
         elif recipe.start == "file":
             assert self.pictures.start is not None
-            image = self._tensor(_opaque(self.pictures.start), (content.shape[2], content.shape[3]))
+            image = self._tensor(opaque(self.pictures.start), (content.shape[2], content.shape[3]))
         if recipe.start_noise:
             image = image + recipe.start_noise * noise
         return image.clamp(0, 1)
@@ -204,7 +204,7 @@ def finish(recipe: Recipe, content: Picture, image: torch.Tensor) -> tuple[np.nd
     """
     rgb = image[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
     if recipe.keep_color == "luminance":
-        rgb = colour.luminance_only(rgb, images.resize(_opaque(content), rgb.shape[:2]))
+        rgb = colour.luminance_only(rgb, images.resize(opaque(content), rgb.shape[:2]))
     alpha = None if content.alpha is None else images.resize(content.alpha, rgb.shape[:2])
     return rgb, alpha
 
@@ -237,7 +237,7 @@ def _extent(picture: Picture) -> str:
     return f"{width}×{height} px"
 
 
-def _opaque(picture: Picture) -> np.ndarray:
+def opaque(picture: Picture) -> np.ndarray:
     """Transparent parts take the mean colour of what is seen: no edge, no colour of their own."""
     if picture.alpha is None:
         return picture.rgb

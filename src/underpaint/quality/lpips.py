@@ -1,7 +1,4 @@
-"""How alike two pictures are: LPIPS, as a network sees them, and SSIM, window by window.
-
-Neither knows what a style is: they say how much of the content picture a pastiche kept. Nothing here is optimised.
-"""
+"""LPIPS: how alike two pictures are to a network whose say was fitted to people's."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import torch.nn.functional as F
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks import weights
+from underpaint.quality.pair import check_pair
 
 
 class Fire(NamedTuple):
@@ -45,9 +43,6 @@ FIRES = {
 
 LPIPS_MIN_SIDE = 17
 """Pixels: below it nothing is left to pool."""
-
-SSIM_MIN_SIDE = 11
-"""Pixels: the window's side, 3.5 standard deviations of 1.5 px to each side."""
 
 
 def lpips_shapes() -> dict[str, tuple[int, ...]]:
@@ -81,7 +76,8 @@ class Lpips:
 
     Source: Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
     arXiv:1801.03924, eq. 1, with the published code's weights and epsilon. The weights were fitted to patches of
-    64×64 px: pictures of different sizes compare only roughly.
+    64×64 px: pictures of different sizes compare only roughly. Any change of texture counts, the wanted one too: a pastiche
+    that is nearer to its style is as a rule further away.
 
     Args:
         tensors: as `lpips_shapes` lists them, float32; `load_lpips` reads and checks them.
@@ -105,7 +101,7 @@ class Lpips:
         Raises:
             UnderpaintError: the pictures differ in size or are too small.
         """
-        _check_pair(a, b, "LPIPS", LPIPS_MIN_SIDE)
+        check_pair(a, b, "LPIPS", LPIPS_MIN_SIDE)
         distance = torch.zeros((), device=self.device)
         for place, (x, y) in enumerate(zip(self._maps(a), self._maps(b), strict=True)):
             distance += F.conv2d((_unit(x) - _unit(y)).square(), self._tensors[_head(place)]).mean()
@@ -168,40 +164,3 @@ def find_lpips(given: Path | None = None, device: torch.device | str = "cpu") ->
         given = None
     place = weights.find(weights.LPIPS, given)
     return None if place is None else load_lpips(place.path, device)
-
-
-def ssim(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Structural similarity of two RGB pictures (1, 3, H, W) in 0..1, each side at least 11 px.
-
-        SSIM = mean of (2 μ_a μ_b + C₁)(2 σ_ab + C₂) / ((μ_a² + μ_b² + C₁)(σ_a² + σ_b² + C₂))
-
-    with C₁ = 0.01², C₂ = 0.03², and means μ, variances σ² and covariance σ_ab under a Gaussian window of 11×11 px
-    (standard deviation 1.5 px), over all windows that lie inside the picture. A similarity, -1..1: 1 is identical,
-    higher is more alike; 0 is unrelated. Symmetric.
-
-    Source: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity", eq. 13.
-    Departures: the mean over R, G and B, where the paper has grey; sRGB in 0..1, where it has 0..255.
-
-    Raises:
-        UnderpaintError: the pictures differ in size or are too small.
-    """
-    from skimage.metrics import structural_similarity
-
-    _check_pair(a, b, "SSIM", SSIM_MIN_SIDE)
-    # float64: variances are differences of nearly equal numbers.
-    first, second = (x[0].detach().cpu().double().numpy() for x in (a, b))
-    value = structural_similarity(  # type: ignore[no-untyped-call]
-        first, second, channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
-    return float(value)
-
-
-def _check_pair(a: torch.Tensor, b: torch.Tensor, measure: str, min_side: int) -> None:
-    for x in (a, b):
-        if x.ndim != 4 or x.shape[:2] != (1, 3):
-            raise ValueError(f"one RGB picture (1, 3, H, W) at a time, not {tuple(x.shape)}")
-    (height, width), other = a.shape[2:], b.shape[2:]
-    if a.shape != b.shape:
-        raise UnderpaintError(f"{measure}: {width}×{height} px against {other[1]}×{other[0]}; resize one to the other")
-    if min(height, width) < min_side:
-        raise UnderpaintError(f"{measure}: {width}×{height} px; a side under {min_side} px is too small, use larger pictures")

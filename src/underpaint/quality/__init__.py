@@ -1,0 +1,35 @@
+"""Quality, measured: how near a pastiche is to its style, and how much of its content it kept. Nothing here is optimised.
+
+`MEASURES` names all measures, `measure` and `Gauge` take them; each function's docstring has its formula, range, direction
+and source. No single figure is the quality: a content picture left as it was keeps everything, and a style picture in its
+place keeps nothing.
+"""
+
+from underpaint.quality.colours import colour_distance
+from underpaint.quality.gauge import MEASURES, Gauge, Measure, Measured, measure
+from underpaint.quality.lpips import Lpips, find_lpips, load_lpips, lpips_shapes
+from underpaint.quality.patches import PatchJudge
+from underpaint.quality.ssim import multiscale_ssim, ssim
+from underpaint.quality.structure import cfsd, edges, self_similarity
+from underpaint.quality.style import StyleJudge, held_out
+
+__all__ = [
+    "MEASURES",
+    "Gauge",
+    "Lpips",
+    "Measure",
+    "Measured",
+    "PatchJudge",
+    "StyleJudge",
+    "cfsd",
+    "colour_distance",
+    "edges",
+    "find_lpips",
+    "held_out",
+    "load_lpips",
+    "lpips_shapes",
+    "measure",
+    "multiscale_ssim",
+    "self_similarity",
+    "ssim",
+]
