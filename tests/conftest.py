@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import underpaint
 from underpaint.networks import vgg
 
 WEIGHTS = Path(__file__).resolve().parent.parent.parent / "shared" / "weights"
@@ -55,3 +56,18 @@ def pair(tmp_path):
         small = generator.integers(0, 255, (12, 16, 3), dtype=np.uint8)
         Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
     return tmp_path / "content.png", tmp_path / "style.png"
+
+
+@pytest.fixture(scope="session")
+def compact_explained(tmp_path_factory):
+    """A small explanation by the compact network, its page beside it."""
+    from underpaint.report import page
+
+    folder = tmp_path_factory.mktemp("report")
+    random = np.random.default_rng(0)
+    content, style = (
+        np.asarray(Image.fromarray(random.integers(0, 255, (9, 12, 3), dtype=np.uint8)).resize((128, 96))) for _ in range(2)
+    )
+    found = underpaint.explain(content, style, out=folder / "why", size=80, preset="draft")
+    page.build(found.folder)
+    return found

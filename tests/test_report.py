@@ -18,21 +18,9 @@ from underpaint.report import page
 from underpaint.report.sections import reproduce
 
 
-@pytest.fixture(scope="module")
-def explained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    random = np.random.default_rng(0)
-    content, style = (
-        np.asarray(Image.fromarray(random.integers(0, 255, (9, 12, 3), dtype=np.uint8)).resize((128, 96))) for _ in range(2)
-    )
-    found = underpaint.explain(content, style, out=folder / "why", size=80, preset="draft")
-    page.build(found.folder)
-    return found
-
-
 @pytest.fixture
-def text(explained):
-    return (explained.folder / "report.html").read_text(encoding="utf-8")
+def text(compact_explained):
+    return (compact_explained.folder / "report.html").read_text(encoding="utf-8")
 
 
 def decoded(address):
@@ -50,7 +38,7 @@ def test_nothing_is_fetched(text):
     assert len(text) < 10_000_000
 
 
-def test_every_section_is_there_and_every_picture_has_words(explained, text):
+def test_every_section_is_there_and_every_picture_has_words(compact_explained, text):
     for title in (
         "plain words",
         "Convergence",
@@ -62,17 +50,17 @@ def test_every_section_is_there_and_every_picture_has_words(explained, text):
         "Checks",
     ):
         assert title in text
-    for sentence in explained.verdict:
+    for sentence in compact_explained.verdict:
         assert sentence.replace("'", "&#39;") in text
     assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", text))
     assert all("aria-label=" in tag for tag in re.findall(r"<svg [^>]*>", text))
     assert "never painted" in text
 
 
-def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(explained, text):
+def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(compact_explained, text):
     """What the script computes, in numpy: pastiche + Σ (w − 1) · column."""
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["recompose"]
-    ledger = explained.ledger()
+    ledger = compact_explained.ledger()
     shown = decoded(data["pastiche"]).astype(float) / 255
     assert np.abs(shown - ledger["pastiche"].transpose(1, 2, 0)).max() <= 0.5 / 255 + 1e-6
     for column in data["columns"]:
@@ -82,8 +70,8 @@ def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(explained, text
         assert np.abs(kept - true).mean() < 0.06 * column["reach"], column["name"]
 
 
-def test_the_command_says_all_that_differs(explained, text):
-    evidence = Evidence(explained.folder)
+def test_the_command_says_all_that_differs(compact_explained, text):
+    evidence = Evidence(compact_explained.folder)
     command = reproduce(evidence)
     assert command == "underpaint explain array array --size 80 --preset draft"
     assert command in text
@@ -119,8 +107,8 @@ def test_a_run_and_an_ablation_have_pages_too(pair, tmp_path):
     assert reproduce(Evidence(made.folder)).endswith("--size 64 --preset draft --configs all,drop:relu1_1")
 
 
-def damaged(explained, tmp_path):
-    return Path(shutil.copytree(explained.folder, tmp_path / "damaged"))
+def damaged(compact_explained, tmp_path):
+    return Path(shutil.copytree(compact_explained.folder, tmp_path / "damaged"))
 
 
 @pytest.mark.parametrize(
@@ -136,9 +124,9 @@ def damaged(explained, tmp_path):
         ("coalitions.csv", {"Ablation", "Shapley values and interactions"}, "coalitions.csv"),
     ],
 )
-def test_of_an_incomplete_folder_the_page_shows_what_there_is(explained, tmp_path, name, gone, says):
-    whole = set(titles(explained.folder / "report.html"))
-    folder = damaged(explained, tmp_path)
+def test_of_an_incomplete_folder_the_page_shows_what_there_is(compact_explained, tmp_path, name, gone, says):
+    whole = set(titles(compact_explained.folder / "report.html"))
+    folder = damaged(compact_explained, tmp_path)
     (folder / name).unlink()
     path = page.build(folder)
     assert whole - set(titles(path)) >= gone
@@ -148,8 +136,8 @@ def test_of_an_incomplete_folder_the_page_shows_what_there_is(explained, tmp_pat
     assert says in text
 
 
-def test_of_another_versions_folder_too(explained, tmp_path):
-    folder = damaged(explained, tmp_path)
+def test_of_another_versions_folder_too(compact_explained, tmp_path):
+    folder = damaged(compact_explained, tmp_path)
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(facts | {"format": 1}))
     path = page.build(folder)

@@ -119,11 +119,11 @@ async function pointing() {
       names.push(`${layer} (${place_of(map.columns[row][column], width)} across, ${place_of(map.rows[row][column], height)} down)`);
     });
     const legend = document.getElementById("legend");
-    legend.replaceChildren(...names.map((name, place) => {
-      const mark = document.createElement("span");
-      mark.textContent = `■ ${name} `;
-      mark.style.color = colours[place % colours.length];
-      return mark;
+    legend.replaceChildren(...names.flatMap((name, place) => {
+      const box = document.createElement("span");
+      box.className = "key";
+      box.style.background = colours[place % colours.length];
+      return [box, `${name} `];
     }));
   };
   here.addEventListener("pointermove", (event) => {
