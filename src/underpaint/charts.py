@@ -18,6 +18,9 @@ from underpaint.game import Game
 from underpaint.recipe import Recipe
 from underpaint.run import TOTAL, Row
 
+POINTS = ("", "o", "s", "^", "v", "D", "x")
+"""Markers; with `MARKS` 28 lines are told apart."""
+
 
 def _ink() -> str:
     from matplotlib import rcParams
@@ -43,7 +46,10 @@ def convergence(figure: Any, history: Sequence[Row], recipe: Recipe, scale: str 
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(losses(history).items()):
         look = {"color": _ink(), "lw": 1.4} if name == TOTAL else {"color": COLOURS[(number - 1) % len(COLOURS)], "lw": 1.1}
-        axes.plot(*zip(*points, strict=True), label=short(name), ls=MARKS[number % len(MARKS)], **look)
+        # Dashes and markers besides colours: together they tell lines apart in grey.
+        look |= {"ls": MARKS[number % len(MARKS)], "marker": POINTS[number % len(POINTS)], "ms": 2.5}
+        every = (0.02 * number % 0.1, 0.1)
+        axes.plot(*zip(*points, strict=True), label=short(name), markevery=every, **look)
     begins: dict[int, int] = {}
     for row in history:
         begins.setdefault(row.scale, row.step)

@@ -219,13 +219,36 @@ def explain(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished explanation.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, an ablation or an explanation.")],
     weights: Weights = None,
 ) -> None:
-    """Write an explanation's page, report.html: one file that opens without any connection."""
+    """Write the page of a run, an ablation or an explanation, report.html: one file that opens without any connection."""
     from underpaint.report import page
 
-    console.print(f"{page.build(folder, weights)}", highlight=False)
+    with console.status("writing the page") if console.is_terminal else nullcontext():
+        path = page.build(folder, weights)
+    console.print(f"{path}", highlight=False)
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, an ablation or an explanation.")],
+    formats: Annotated[str, typer.Option("--format", help="pdf, svg, png, with commas between them.")] = "pdf",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: figures in FOLDER, replaced.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write figures for a paper (one and two columns wide) and tables as LaTeX and CSV."""
+    from underpaint.paper.press import Press
+
+    press = Press(folder, [each.strip() for each in formats.split(",")], out)
+    with console.status("drawing") if console.is_terminal else nullcontext():
+        written = [str(path) for path in press]
+    if as_json:
+        print(json.dumps({"folder": str(press.out), "files": written, "missing": press.missing}))
+        return
+    for line in press.missing:
+        console.print(f"Not there: {line}", highlight=False)
+    console.print(f"{press.out}: {len(written)} files", highlight=False)
 
 
 @app.command()

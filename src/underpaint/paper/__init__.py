@@ -1,0 +1,1 @@
+"""For a paper: figures at a column's width, and tables."""
