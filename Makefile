@@ -1,4 +1,5 @@
-# `make demo` sets up and paints a sample, `make why` explains it, `make test` sets up and passes the tests.
+# `make demo` sets up and paints a sample, `make why` explains it, `make test` sets up and passes the tests,
+# `make docs` sets up and builds the documentation's pages into site/.
 PYTHON ?= python3.11
 VENV := .venv
 
@@ -13,10 +14,13 @@ demo: $(VENV)/ready
 why: $(VENV)/ready
 	$(VENV)/bin/underpaint demo --explain --out out/demo-why
 
+docs: $(VENV)/ready
+	$(VENV)/bin/mkdocs build --quiet --strict --site-dir site
+
 test: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
-.PHONY: demo why test
+.PHONY: demo why docs test
