@@ -1,19 +1,22 @@
-"""LPIPS and SSIM against slow or differently built computations of the same formulas."""
+"""LPIPS, SSIM and multi-scale SSIM against slow or differently built computations of the same formulas."""
 
 import math
 from importlib import resources
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
 from torch import nn
 
 from underpaint import quality
 from underpaint.errors import UnderpaintError
 from underpaint.images import read
 from underpaint.networks import registry, weights
-from underpaint.quality import Lpips, find_lpips, load_lpips, ssim
+from underpaint.quality import Lpips, find_lpips, load_lpips, multiscale_ssim, ssim
 
 NAME = "lpips_squeeze.safetensors"
 
@@ -234,11 +237,68 @@ def test_ssim_orders_pictures():
     assert values == sorted(set(values))
 
 
+def whole_and_structure(x, y):
+    """One channel's SSIM by scikit-image, and its contrast and structure with SciPy's Gaussian windows, float64."""
+    whole = structural_similarity(x, y, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    blurred = lambda z: gaussian_filter(z, 1.5, truncate=3.5)[5:-5, 5:-5]  # noqa: E731
+    variances = blurred(x * x) - blurred(x) ** 2 + blurred(y * y) - blurred(y) ** 2
+    covariance = blurred(x * y) - blurred(x) * blurred(y)
+    return whole, ((2 * covariance + 0.03**2) / (variances + 0.03**2)).mean()
+
+
+def halved(x):
+    if x.shape[0] % 2:
+        x = np.concatenate([x, x[-1:]])
+    if x.shape[1] % 2:
+        x = np.concatenate([x, x[:, -1:]], axis=1)
+    return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4
+
+
+def reference_multiscale(a, b):
+    """Wang et al. 2003, eq. 7, a channel and a scale at a time."""
+    values = []
+    for x, y in zip(a[0].double().numpy(), b[0].double().numpy(), strict=True):
+        value = 1.0
+        for weight in (0.0448, 0.2856, 0.3001, 0.2363, None):
+            whole, structure = whole_and_structure(x, y)
+            value *= max(whole, 0) ** 0.1333 if weight is None else max(structure, 0) ** weight
+            x, y = halved(x), halved(y)
+        values.append(value)
+    return np.mean(values)
+
+
+@pytest.mark.parametrize(("height", "width"), [(161, 181), (176, 200)])
+def test_multiscale_ssim_equals_the_formula(height, width):
+    a = sample("dunes.jpg", (width, height))
+    for b in (noisy(a, 0.1), sample("gale.jpg", (width, height)), a.flip(3)):
+        value = multiscale_ssim(a, b)
+        assert value == pytest.approx(reference_multiscale(a, b), abs=1e-9)
+        assert value == pytest.approx(multiscale_ssim(b, a), abs=1e-12)
+        assert 0 <= value < 0.95
+    assert multiscale_ssim(a, a.clone()) == pytest.approx(1, abs=1e-12)
+    # A negative structure has no power: it counts as none at all.
+    assert multiscale_ssim(a, 1 - a) == 0
+
+
+def test_multiscale_ssim_of_constant_pictures():
+    """Their structure is the same; the luminance of the last scale is left."""
+    a, b = torch.full((1, 3, 161, 161), 0.25), torch.full((1, 3, 161, 161), 0.75)
+    luminance = (2 * 0.25 * 0.75 + 0.01**2) / (0.25**2 + 0.75**2 + 0.01**2)
+    assert multiscale_ssim(a, b) == pytest.approx(luminance**0.1333, rel=1e-9)
+
+
+def test_multiscale_ssim_orders_pictures():
+    picture = sample("dunes.jpg", (200, 170))
+    values = [multiscale_ssim(picture, noisy(picture, amount)) for amount in (0.2, 0.1, 0.05, 0.02, 0)]
+    assert values == sorted(set(values))
+
+
 def test_pictures_that_cannot_be_compared():
     lpips = Lpips(random_lpips())
     refused(lambda: ssim(smooth(10, 30, 0), smooth(10, 30, 1)), "SSIM", "30×10", "11 px")
+    refused(lambda: multiscale_ssim(smooth(160, 200, 0), smooth(160, 200, 1)), "MS-SSIM", "200×160", "161 px")
     refused(lambda: lpips(smooth(30, 16, 0), smooth(30, 16, 1)), "LPIPS", "16×30", "17 px")
-    for measure in (ssim, lpips):
+    for measure in (ssim, multiscale_ssim, lpips):
         refused(lambda measure=measure: measure(smooth(20, 30, 0), smooth(30, 20, 1)), "30×20", "20×30", "resize")
         with pytest.raises(ValueError, match="one RGB picture"):
             measure(torch.zeros(1, 1, 20, 20), torch.zeros(1, 1, 20, 20))

@@ -29,8 +29,8 @@ def colour_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     is the mean of such sums). Symmetric; sizes may differ; places do not matter.
 
     Source: Rabin et al. 2011, "Wasserstein Barycenter and Its Application to Texture Mixing"; random bases of colour space as
-    in Pitié et al. 2007, "Automated colour grading using colour distribution transfer". Departures: CIELAB for RGB, the factor
-    3 (for a unit that is known), and of pictures over 2¹⁸ px every n-th row and column only.
+    in Pitié et al. 2007, "Automated colour grading using colour distribution transfer". Departures: CIELAB for RGB, the
+    factor 3 (for a unit that is known), and of pictures over 2¹⁸ px every n-th row and column only.
     """
     from skimage.color import rgb2lab
 

@@ -10,11 +10,17 @@ from underpaint.quality.sliced import DRAW, SLICES, ascending, shrunk
 
 
 class PatchJudge:
-    """Sliced Wasserstein distance of 5×5 patches at each level of a Laplacian pyramid (after Karras et al. 2018, "Progressive
-    Growing of GANs", section 5), relative to the content picture's: no network, and blind to what patches mean.
+    """Sliced Wasserstein distance of patches: no network, and blind to what patches mean.
 
-    Departures: projections of all patches (a convolution with random unit filters), not of a sample of them, and colours
-    are not normalised, since they are part of a style.
+        P(x) = mean over levels of SW(x, style) / SW(content, style)
+
+    where SW is the sliced Wasserstein distance, squared (see `StyleJudge`), of all 5×5 patches of a level of the Laplacian
+    pyramid (three levels at most, the last is the low-passed picture), along 64 fixed random directions. A distance, 0
+    upwards: 0 is the style's patches in its shares, lower is nearer; 1 is the content picture; no fixed top. Not symmetric.
+
+    Source: Karras et al. 2018, "Progressive Growing of GANs", section 5. Departures: projections of all patches (a
+    convolution with random unit filters), not of a sample of them; squares, as of Heitz et al. 2021, for absolute values;
+    colours are not normalised, since they are part of a style; relative to the content picture's.
 
     Args:
         content, style: (1, 3, H, W) and (1, 3, h, w), 0..1, at the pastiche's size and the style's beside it.

@@ -29,6 +29,9 @@ SIMILARITY_GRID = 32
 CFSD_GRID = 64
 """Places along the longer side, at most: comparing all with all goes with the fourth power of a side."""
 
+ALIKE = 1e-9
+"""A cosine distance under which two places are the same."""
+
 
 @torch.no_grad()
 def edges(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -101,9 +104,10 @@ def _shares(network: Network, picture: torch.Tensor) -> torch.Tensor:
     for layer in SIMILARITY_LAYERS:
         places = _at_grid(features[layer], picture, SIMILARITY_GRID)
         unit = places / places.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        distance = distance + (1 - unit @ unit.T).clamp_min(0) / len(SIMILARITY_LAYERS)
-    distance = distance.fill_diagonal_(0)
-    return distance / distance.sum(0, keepdim=True).clamp_min(1e-12)
+        distance = distance + (1 - unit @ unit.T) / len(SIMILARITY_LAYERS)
+    # What rounding leaves of equal places must not be blown up by a sum that is nothing else.
+    distance = torch.where(distance < ALIKE, 0, distance).fill_diagonal_(0)
+    return distance / distance.sum(0, keepdim=True).clamp_min(ALIKE)
 
 
 @torch.no_grad()

@@ -84,7 +84,20 @@ class _Goal:
 
 
 class StyleJudge:
-    """Distance to a style on held-out layers; see the module's text.
+    """Distance to a style on held-out layers.
+
+        J(x) = mean over depths, their layers l, and sizes of SW_l(x, style) / max(SW_l(content, style), 0.01 · ‖style‖²_l)
+
+        SW_l(x, y) = mean over 64 fixed random directions θ of ∫₀¹ (F_θ⁻¹(q) − G_θ⁻¹(q))² dq
+
+    where F_θ and G_θ are the cumulative histograms of the two pictures' feature vectors at layer l projected onto the unit
+    vector θ, ‖style‖²_l is SW_l from features that are all zero, and the sizes are full, half and quarter. A distance, 0
+    upwards: 0 is the style's features in its shares, lower is nearer; 1 is the content picture (less where the floor of 0.01
+    holds: it is as good as the style there); no fixed top. Not symmetric.
+
+    Source: Heitz et al. 2021, "A Sliced Wasserstein Loss for Neural Texture Synthesis", eqs. 4-6. Departures: fixed
+    directions; the style's quantiles, linear between its samples, at as many places as the pastiche has; the divisor; several
+    sizes.
 
     Args:
         network: where the layers are.
