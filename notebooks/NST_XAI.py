@@ -237,6 +237,21 @@ for name, group in found.validation["groups"].items():
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
+# Judges of a whole explanation must be the same for all coalitions. The finished picture by itself can be asked more: how much of
+# the photograph's structure it kept (SSIM, edges, which places are alike), and how near its colours are to the painting's.
+
+# %%
+from underpaint import comparing
+from underpaint.quality import MEASURES
+
+(row,) = comparing.compare([found.folder]).rows
+rows = ["| measure | value | better | what it sees |", "|---|---|---|---|"]
+for name, value in row.values.items():
+    m = MEASURES[name]
+    rows.append(f"| {name} | {value:.3f} | {m.better} ({m.against}) | {m.what} |")
+display(Markdown("\n".join(rows)))
+
+# %% [markdown]
 # ## 11. Conclusions
 #
 # The verdict above is this run's. What holds in general, over many pairs of pictures, and which attribution foretells best what
@@ -244,4 +259,9 @@ display(Markdown("\n".join(rows)))
 # (`run.json`), the judge and the interval; `schema.md` in the folder says what every file holds.
 
 # %%
+from underpaint.paper.press import Press
+from underpaint.report import page
+
+print("A page to look at, with sliders that take a layer's paint away:", page.build(found.folder))
+print("Figures and tables for a paper:", *(path.name for path in Press(found.folder)))
 print(f"Everything lies in {found.folder}: schema.md says what is what.")

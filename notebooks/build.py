@@ -9,17 +9,38 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jupytext
+import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
 TIMEOUT = 3600
 
+REPOSITORY = ""
+"""OWNER/NAME on GitHub, the one place that has it: with it the notebook begins with a badge that opens it in Colab, and
+installs the package from there. Empty until there is such an address."""
+
+
+def compose(repository: str = REPOSITORY) -> Any:
+    """The notebook without outputs, as NST_XAI.py and the repository's address have it."""
+    notebook = jupytext.read(HERE / "NST_XAI.py")
+    if repository:
+        page = f"https://colab.research.google.com/github/{repository}/blob/main/NST_XAI.ipynb"
+        badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({page})"
+        notebook.cells.insert(
+            0, nbformat.from_dict({"cell_type": "markdown", "id": "badge", "metadata": {}, "source": badge})
+        )
+        for cell in notebook.cells:
+            name, address = '"UNDERPAINT_REPOSITORY", "underpaint"', f"git+https://github.com/{repository}"
+            cell.source = cell.source.replace(name, f'"UNDERPAINT_REPOSITORY", "{address}"')
+    return notebook
+
 
 def build(size: int, preset: str, out: Path) -> None:
     """Executes every cell in a folder of its own and writes the notebook with its outputs."""
-    notebook = jupytext.read(HERE / "NST_XAI.py")
+    notebook = compose()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"UNDERPAINT_SIZE": str(size), "UNDERPAINT_PRESET": preset, "UNDERPAINT_OUT": "out/notebook"}
         NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()

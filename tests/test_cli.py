@@ -293,3 +293,29 @@ def test_help_starts_without_torch():
     """`--help` is quick: it does not import what only painting needs."""
     code = "import sys; from underpaint import cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_is_shown_printed_and_compared(run, refused, pair, tmp_path):
+    folder = tmp_path / "run"
+    assert run("stylize", *pair, "--out", folder, "--size", 64, "--preset", "draft", "--quiet")[0] == 0
+    assert run("report", folder)[0] == 0
+    assert (folder / "report.html").stat().st_size > 10_000
+    code, out, _ = run("figures", folder, "--format", "png,svg", "--json")
+    assert code == 0
+    assert {path.split("/")[-1] for path in json.loads(out)["files"]} >= {"convergence.png", "convergence.svg", "losses.tex"}
+    assert (folder / "figures" / "convergence.png").exists()
+    flags = ["--content", pair[0], "--style", pair[1], "--device", "cpu", "--json"]
+    code, out, _ = run("compare", folder, folder / "pastiche.png", "--out", tmp_path / "table.csv", *flags)
+    assert code == 0
+    first, second = json.loads(out)["rows"]
+    assert first["values"] == pytest.approx(second["values"])
+    assert first["values"]["heldout"] < 1
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 3
+    _, out, _ = run("compare", folder, "--device", "cpu")
+    assert "heldout" in out
+    refused("compare", folder, "--out", tmp_path / "table.csv", says="is there already")
+    refused("compare", folder / "pastiche.png", says=["--content", "--style"])
+    refused("compare", tmp_path / "nowhere", says="nowhere")
+    refused("figures", folder, "--format", "gif", says=["gif", "pdf"])
+    refused("figures", tmp_path, says="not a folder of")
+    refused("report", tmp_path, says="not a folder of")

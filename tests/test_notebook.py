@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 jupytext = pytest.importorskip("jupytext")
+build = pytest.importorskip("notebooks.build")
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def sources(path):
-    return [(cell.cell_type, cell.source) for cell in jupytext.read(path).cells]
+def sources(notebook):
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
 
 def test_every_cell_runs(tmp_path):
@@ -30,7 +31,14 @@ def test_every_cell_runs(tmp_path):
 
 
 def test_the_committed_notebook_is_the_text_form_with_outputs():
-    assert sources(ROOT / "NST_XAI.ipynb") == sources(ROOT / "notebooks/NST_XAI.py")
+    assert sources(jupytext.read(ROOT / "NST_XAI.ipynb")) == sources(build.compose())
     cells = jupytext.read(ROOT / "NST_XAI.ipynb").cells
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     assert "Explain" in str([cell.source for cell in cells])
+
+
+def test_with_an_address_it_begins_with_a_badge_and_installs_from_there():
+    plain, badged = (build.compose(address).cells for address in ("", "someone/underpaint"))
+    assert len(badged) == len(plain) + 1
+    assert "colab.research.google.com/github/someone/underpaint/blob/main/NST_XAI.ipynb" in badged[0].source
+    assert sum("git+https://github.com/someone/underpaint" in cell.source for cell in badged) == 1

@@ -247,8 +247,70 @@ def figures(
         print(json.dumps({"folder": str(press.out), "files": written, "missing": press.missing}))
         return
     for line in press.missing:
-        console.print(f"Not there: {line}", highlight=False)
+        console.print(f"Not there: {line}", highlight=False, soft_wrap=True)
     console.print(f"{press.out}: {len(written)} files", highlight=False)
+
+
+@app.command()
+def compare(
+    pastiches: Annotated[list[Path], typer.Argument(help="Run folders, or picture files with --content and --style.")],
+    content: Annotated[Path | None, typer.Option(help="The photograph that picture files were made of.")] = None,
+    style: Annotated[Path | None, typer.Option(help="The painting that they were made by.")] = None,
+    network: Annotated[str, typer.Option(help="Network that looks: compact, vgg19 or vgg16.")] = "compact",
+    out: Annotated[Path | None, typer.Option("--out", help="A new .csv file for the figures in full.")] = None,
+    device: Device = "auto",
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure several pastiches alike: style, colour, structure kept, perceptual distance."""
+    from underpaint import comparing
+
+    if out is not None and out.exists():
+        raise UnderpaintError(f"--out {out}: is there already; name a new file")
+    options = _options(weights, device, False, 0, quiet)
+    with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=len(pastiches))
+        found = comparing.compare(
+            pastiches,
+            content=content,
+            style=style,
+            network=network,
+            weights=weights,
+            device=device,
+            progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            announce=options.announce,
+            download=options.progress,
+        )
+    if out is not None:
+        found.write_csv(out)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
+    _print_comparison(found)
+
+
+def _print_comparison(found: Any) -> None:
+    """One column a pastiche, one line a measure: names are long and measures are many."""
+    from rich.table import Table
+
+    from underpaint.quality import MEASURES
+
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("measure")
+    for row in found.rows:
+        table.add_column(f"{row.name}\n{row.width}×{row.height}", justify="right", overflow="fold")
+    table.add_column("better")
+    for name in found.measures:
+        m = MEASURES[name]
+        cells = [f"{row.values[name]:.3f}" if name in row.values else "-" for row in found.rows]
+        table.add_row(name, *cells, f"{m.better} ({m.against})")
+    Console().print(table)
+    for row in found.rows:
+        for line in dict.fromkeys((*row.missing.values(), *row.notes)):
+            console.print(f"{row.name}: {line}", highlight=False, soft_wrap=True)
+    for line in found.notes:
+        console.print(f"Note: {line}", highlight=False, soft_wrap=True)
 
 
 @app.command()

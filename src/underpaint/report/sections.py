@@ -12,19 +12,20 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from underpaint import ablating, images, records
+from underpaint import ablating, comparing, images, records
 from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence, Kind
 from underpaint.explanation import SPATIAL
 from underpaint.judges import HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
+from underpaint.quality import MEASURES
 from underpaint.recipe import Recipe, make
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import svg
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
-    "stylize": ("pastiche", "convergence", "reproduce"),
+    "stylize": ("pastiche", "convergence", "quality", "reproduce"),
     "ablate": ("pastiche", "ablation", "reproduce"),
     "explain": (
         "pastiche",
@@ -37,6 +38,7 @@ ORDER: Mapping[Kind, tuple[str, ...]] = {
         "shapley",
         "spatial",
         "checks",
+        "quality",
         "reproduce",
     ),
 }
@@ -242,6 +244,14 @@ class Sections:
 
     def checks(self) -> dict[str, Any]:
         return {"found": self.e.validation["checks"], "resolved": len(self.e.validation["resolved_pairs"])}
+
+    def quality(self) -> dict[str, Any]:
+        """The finished picture, measured against its photograph and its style."""
+        found = comparing.compare([self.e.folder], weights=self.weights, device="cpu")
+        (row,) = found.rows
+        rows = [(name, row.values[name], MEASURES[name]) for name in found.measures]
+        why = list(dict.fromkeys(row.missing.values()))
+        return {"rows": rows, "network": found.network, "missing": why, "notes": [*found.notes, *row.notes]}
 
     def reproduce(self) -> dict[str, Any]:
         e = self.e
