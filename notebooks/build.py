@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
-import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
@@ -29,9 +28,7 @@ def compose(repository: str = REPOSITORY) -> Any:
     if repository:
         page = f"https://colab.research.google.com/github/{repository}/blob/main/NST_XAI.ipynb"
         badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({page})"
-        notebook.cells.insert(
-            0, nbformat.from_dict({"cell_type": "markdown", "id": "badge", "metadata": {}, "source": badge})
-        )
+        notebook.cells.insert(0, jupytext.reads(f"# %% [markdown]\n# {badge}", fmt="py:percent").cells[0])
         for cell in notebook.cells:
             name, address = '"UNDERPAINT_REPOSITORY", "underpaint"', f"git+https://github.com/{repository}"
             cell.source = cell.source.replace(name, f'"UNDERPAINT_REPOSITORY", "{address}"')
