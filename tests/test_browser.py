@@ -120,6 +120,7 @@ def test_two_cards_are_compared_and_a_place_is_pointed_at(visit):
         visit.tab.keyboard.press("Enter")
     assert visit.tab.locator("#chosen figure").count() == 2
     assert [cards.nth(i).get_attribute("aria-pressed") for i in (0, 2, 3)] == ["false", "true", "true"]
+    assert ": J " in visit.tab.locator("#chosen figcaption").first.inner_text()
     visit.tab.wait_for_function("() => document.getElementById('legend').textContent.includes('relu5_1')")
     before, legend = visit.canvas("here"), visit.tab.inner_text("#legend")
     visit.tab.focus("#here")

@@ -197,7 +197,7 @@ class Sections:
         found, faithful = self.e.attributions, self.e.validation["faithfulness"]
         return {
             "players": self.e.players,
-            "chart": svg.attributions([found[m] for m in SHOWN if m in found]),
+            "charts": [svg.attribution(found[m]) for m in SHOWN if m in found],
             "methods": [(a, faithful.get(a.method)) for a in found.values()],
         }
 

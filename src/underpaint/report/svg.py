@@ -65,10 +65,10 @@ def convergence(history: Sequence[Row], recipe: Recipe) -> list[str]:
     ]
 
 
-def attributions(chosen: Sequence[Attribution]) -> str:
-    """Bars of each attribution, with 95 % intervals where there are any."""
-    words = "; ".join(f"{a.method}: " + ", ".join(f"{n} {v:.3g}" for n, v in a.values.items()) for a in chosen)
-    return svg(9.5, 1.9 * -(-len(chosen) // 4), lambda figure: charts.attributions(figure, chosen), words)
+def attribution(one: Attribution) -> str:
+    """Bars of an attribution, with 95 % intervals where there are any."""
+    words = f"{one.method}, {one.unit}: " + ", ".join(f"{n} {v:.3g}" for n, v in one.values.items())
+    return svg(2.4, 1.9, lambda figure: charts.bars(figure.add_subplot(), one), words)
 
 
 def _heat(names: Sequence[str], matrix: np.ndarray, words: str, width: float) -> str:

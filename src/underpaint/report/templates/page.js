@@ -89,7 +89,7 @@ for (const card of document.querySelectorAll(".card")) card.addEventListener("cl
   row.replaceChildren(...chosen.map((each) => {
     const figure = document.createElement("figure"), caption = document.createElement("figcaption");
     figure.append(each.querySelector("img").cloneNode(), caption);
-    caption.textContent = each.querySelector("span").textContent;
+    caption.textContent = each.dataset.words;
     return figure;
   }));
 });
