@@ -77,6 +77,17 @@ def test_values_are_those_of_the_pictures_by_hand(run, pair):
     assert row.missing == expected.missing
 
 
+def test_a_small_style_is_not_enlarged(pair, tmp_path):
+    Image.open(pair[1]).resize((64, 48)).save(tmp_path / "small.png")
+    style = tensor(images.read(tmp_path / "small.png").rgb)
+    network = registry.open_network("compact", registry.layers_of("compact")).network
+    recipe, content = Recipe(), tensor(images.read(pair[0]).rgb)
+    optimised = [*recipe.style_layers, *recipe.content_layers]
+    row = compare([pair[1]], content=pair[0], style=tmp_path / "small.png", device="cpu").rows[0]
+    expected = measure(tensor(images.read(pair[1]).rgb), content, style, network=network, optimised=optimised)
+    assert row.values == expected.values
+
+
 def test_no_recipes_layers_judge(run, pair, tiny_weights, tmp_path):
     """The same run is judged by other layers beside one that optimised them."""
     paint(pair, tiny_weights, tmp_path / "other", style_layers={"relu1_2": 1.0, "relu3_3": 1.0})

@@ -341,6 +341,12 @@ def test_gauge_without_a_single_style(compact):
     assert all(name in found.missing for name, each in MEASURES.items() if each.against == "style")
 
 
+def test_gauge_of_one_picture_as_content_and_style(compact):
+    found = measure(random(32, 40, 1), random(32, 40), random(32, 40), network=compact)
+    assert "patches" in found.missing
+    assert all(0 <= found.values[name] < 1000 for name in found.values if MEASURES[name].against == "style")
+
+
 def test_gauge_judges_by_layers_that_were_not_optimised():
     content, style, pastiche = (random(32, 40, seed) for seed in range(3))
     optimised = ["relu1_2", "relu3_3"]

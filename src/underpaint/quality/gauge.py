@@ -150,6 +150,8 @@ class Gauge:
 
     @cached_property
     def _patches(self) -> PatchJudge:
+        if torch.equal(self.content, self.style):
+            raise UnderpaintError("patches: content and style are one picture, and its distance to itself divides nothing")
         return PatchJudge(self.content, self.style)
 
     def _lpips(self, x: torch.Tensor) -> float:
