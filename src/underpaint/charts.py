@@ -67,7 +67,8 @@ def bars(axes: Any, attribution: Attribution, title: str | None = None) -> None:
     if attribution.low is not None and attribution.high is not None:
         ends = np.abs(np.array([[side[n] for n in names] for side in (attribution.low, attribution.high)]) - values)
     axes.bar(range(len(names)), values, yerr=ends, color=COLOURS[0], ecolor=_ink(), capsize=2, width=0.7)
-    axes.set_xticks(range(len(names)), [n.removeprefix("relu") for n in names], fontsize=7)
+    turned = 90 if len(names) > 8 else 0
+    axes.set_xticks(range(len(names)), [n.removeprefix("relu") for n in names], fontsize=7, rotation=turned)
     axes.set_title(attribution.method if title is None else title, fontsize=8)
     axes.set_ylabel(attribution.unit, fontsize=6)
     axes.tick_params(axis="y", labelsize=6)
@@ -88,13 +89,14 @@ def heat(axes: Any, names: Sequence[str], matrix: np.ndarray, reach: float | Non
     axes.imshow(matrix, cmap="PuOr_r", vmin=-reach, vmax=reach)
     axes.set_xticks(range(len(names)), names, fontsize=7, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), names, fontsize=7)
+    size = min(7, 18 * axes.figure.get_figwidth() / len(names))  # points: fits its cell
     for (i, j), value in np.ndenumerate(matrix):
         if not np.isfinite(value):
             continue
         ink = "black" if abs(value) < 0.6 * reach else "white"
         if value < 0:
             axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", ec=ink, lw=0, alpha=0.25))
-        axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=size, color=ink)
 
 
 def interaction_matrix(game: Game) -> np.ndarray:

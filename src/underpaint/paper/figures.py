@@ -68,8 +68,8 @@ def shapley(e: Evidence) -> tuple[float, float, Draw]:
 
 def interactions(e: Evidence) -> tuple[float, float, Draw]:
     """The Shapley interaction index of every pair."""
-    game = e.game()
-    return COLUMN, 2.9, lambda figure: charts.heat(figure.add_subplot(), game.players, charts.interaction_matrix(game))
+    matrix = charts.interaction_matrix(e.game())
+    return COLUMN, 2.9, lambda figure: charts.heat(figure.add_subplot(), e.players, matrix)
 
 
 def cooperation(e: Evidence) -> tuple[float, float, Draw]:
@@ -78,7 +78,8 @@ def cooperation(e: Evidence) -> tuple[float, float, Draw]:
     if not cosines:
         raise UnderpaintError(f"{e.folder}: no column of the ledger moved")
     names, matrix = [charts.short(n) for n in cosines], np.array(list(cosines.values()))
-    return COLUMN, 3.0, lambda figure: charts.heat(figure.add_subplot(), names, matrix, 1.0)
+    width, height = (COLUMN, 3.0) if len(names) <= 10 else (PAGE, 6.0)
+    return width, height, lambda figure: charts.heat(figure.add_subplot(), names, matrix, 1.0)
 
 
 def gallery(e: Evidence) -> tuple[float, float, Draw]:
