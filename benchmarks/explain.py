@@ -33,7 +33,7 @@ from underpaint import explaining, sanity
 from underpaint.account import kappa
 from underpaint.attribution import TIE, judge_cosine
 from underpaint.explanation import Explanation, conclude
-from underpaint.game import Game, shapley_weights
+from underpaint.game import Exact, shapley_weights
 from underpaint.optimise import optimise
 from underpaint.painter import open_judge, panel
 from underpaint.session import Session, prepare
@@ -340,7 +340,7 @@ def reliability(args: argparse.Namespace) -> None:
         if is_done(folder, 2):
             e = Explanation.load(folder)
             outcomes = {(seed, mask): v for (seed, mask), v in e.table.outcomes("heldout").items() if seed == 1}
-            again[number] = dict(zip(e.players, (x.value for x in Game.of(e.players, outcomes).shapley()), strict=True))
+            again[number] = dict(zip(e.players, (x.value for x in Exact.of(e.players, outcomes).shapley()), strict=True))
     found: dict[str, Mapping[int, Mapping[str, float]]] = {"another seed": again}
     found |= {
         variant: {n: c.phi for n, c in cases(args, variant).items()}

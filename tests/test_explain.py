@@ -21,7 +21,7 @@ from underpaint.coalitions import Painted, paint, perturbed
 from underpaint.cross import CrossMatrix
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import conclude
-from underpaint.game import Game, Noise
+from underpaint.game import Exact, Noise
 from underpaint.judges import PatchJudge, StyleJudge, held_out
 from underpaint.networks.vgg import Vgg, layer_names
 from underpaint.optimise import optimise
@@ -215,7 +215,7 @@ def test_held_out_layers_are_never_optimised():
         held_out(NETWORK, ["relu3_2", "relu3_3", "relu3_4"])
 
 
-GAME = Game(("a", "b", "c"), np.array([0, 3, 2, 5, 1, 4, 3, 6.0]), noise=Noise(0.01, 7))  # additive: 3, 2, 1
+GAME = Exact(("a", "b", "c"), np.array([0, 3, 2, 5, 1, 4, 3, 6.0]), noise=Noise(0.01, 7))  # additive: 3, 2, 1
 
 
 def attribution(**values):
@@ -249,7 +249,7 @@ def test_verdict_names_what_is_resolved_and_says_what_cannot_be_trusted():
     assert "bookkeeping" in " ".join(verdict(GAME, checks(kappa=4.0), faithful))
     assert "bookkeeping" in " ".join(verdict(GAME, checks(kappa=2.0), faithful))  # grew by a third since half time
     assert "nothing to share" in " ".join(verdict(GAME, checks(fall=0.02, fall_error=0.01), faithful))
-    noisy = Game(GAME.players, GAME.values, noise=Noise(10.0, 7))
+    noisy = Exact(GAME.players, GAME.values, noise=Noise(10.0, 7))
     assert "No two layers can be told apart" in " ".join(verdict(noisy, checks(), {}))
 
 
@@ -395,7 +395,9 @@ def test_shuffling_keeps_the_values_and_the_shallower_layers():
 BAD = [
     (["--style-layers", "relu1_1,relu1_1"], "named twice"),
     (["--style-layers", "relu1_1"], "at least two"),
-    (["--style-layers", ",".join(layer_names("vgg19")[:9])], "512 runs"),
+    (["--style-layers", ",".join(layer_names("vgg19"))], "none is left to judge by"),
+    (["--permutations", "16"], "every subset is painted"),
+    (["--permutations", "7", "--style-layers", ",".join([*layer_names("vgg19")[::2], "relu1_2"])], "even number"),
     (["--style-layers", "relu1_1,relu9_1"], "relu9_1"),
     (["--judge", "resnet"], "resnet"),
     (["--style-layers", "relu3_1,relu3_2,relu3_3,relu3_4"], "judge"),

@@ -8,7 +8,7 @@ import pytest
 
 from underpaint.coalitions import check_players, groups, label, mask_of, members, named, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.game import Game, Noise, alone_weights, interaction_weights, left_out_weights, shapley_weights
+from underpaint.game import Exact, Noise, alone_weights, interaction_weights, left_out_weights, shapley_weights
 
 PLAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -104,7 +104,7 @@ def test_noise_is_found_and_intervals_hold_what_they_promise():
     truth = shapley_weights(5) @ v
     sigmas, held = [], []
     for _ in range(300):
-        game = Game.of(PLAYERS, outcomes(v, 1, 0.1, random, repeated(5)))
+        game = Exact.of(PLAYERS, outcomes(v, 1, 0.1, random, repeated(5)))
         assert game.noise.freedom == 7
         sigmas.append(game.noise.sigma**2)
         held += [e.low <= t <= e.high for e, t in zip(game.shapley(), truth, strict=True)]
@@ -114,7 +114,7 @@ def test_noise_is_found_and_intervals_hold_what_they_promise():
 
 def test_more_tables_are_averaged():
     random, v = np.random.default_rng(1), values(5, seed=5)
-    game = Game.of(PLAYERS, outcomes(v, 4, 0.1, random))
+    game = Exact.of(PLAYERS, outcomes(v, 4, 0.1, random))
     assert game.tables == 4
     assert game.noise.freedom == 3 * 31
     assert game.shapley()[0].error == pytest.approx(0.46 * game.noise.sigma / 2, rel=0.01)
@@ -122,14 +122,14 @@ def test_more_tables_are_averaged():
 
 def test_only_pairs_beyond_two_errors_are_resolved():
     v = np.array([0.0, 1.0, 0.9, 1.9])  # φ = 1.0, 0.9
-    assert Game(("a", "b"), v, noise=Noise(0.04, 7)).resolved() == []  # two errors are 2 · 0.04 · √2 = 0.113
-    assert Game(("a", "b"), v, noise=Noise(0.01, 7)).resolved() == [(0, 1)]
-    assert Game(("a", "b"), v).resolved() == []
+    assert Exact(("a", "b"), v, noise=Noise(0.04, 7)).resolved() == []  # two errors are 2 · 0.04 · √2 = 0.113
+    assert Exact(("a", "b"), v, noise=Noise(0.01, 7)).resolved() == [(0, 1)]
+    assert Exact(("a", "b"), v).resolved() == []
 
 
 def test_an_incomplete_table_is_an_error():
     with pytest.raises(UnderpaintError, match="not complete"):
-        Game.of(PLAYERS, {(0, 0): 1.0, (0, 31): 0.5})
+        Exact.of(PLAYERS, {(0, 0): 1.0, (0, 31): 0.5})
 
 
 def test_groups_by_depth():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from underpaint.cross import CrossMatrix
-from underpaint.game import Estimate, Game, alone_weights, left_out_weights, shapley_weights
+from underpaint.game import Estimate, Game
 from underpaint.ledger import CLAMP, START
 from underpaint.objective import Objective, StyleTerm
 from underpaint.path import Differentiable, JudgePath
@@ -22,6 +22,9 @@ from underpaint.run import Row
 
 SINGLE = "a single deterministic run: nothing was repeated"
 """Why most attributions have no interval."""
+
+FALL, NOTHING = "fall of J", "the run without any style layer"
+"""Unit and baseline of what coalitions say."""
 
 TIE = 0.01
 """Values nearer to each other than this share of the largest one's size are a tie."""
@@ -37,7 +40,8 @@ class Attribution:
         unit, baseline: what a value is, and what it is counted from.
         low, high: 95 % intervals by layer, or None and then `why` says why.
         residual: how far the method misses what its values should add up to, relative; None where nothing is claimed.
-        kind: "run" if a single run gives it, "coalitions" if it takes many.
+        kind: "run" if a single run gives it, "coalitions" if it takes many, "permutations" if it is estimated from the
+            coalitions of some orders.
     """
 
     method: str
@@ -218,26 +222,26 @@ def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[
     ]
 
 
-def _of_game(method: str, game: Game, weights: np.ndarray, unit: str, baseline: str, residual: float | None) -> Attribution:
-    estimates: list[Estimate] = [game.estimate(w) for w in weights]
-    values = {layer: e.value for layer, e in zip(game.players, estimates, strict=True)}
-    if game.noise is None:
-        return Attribution(method, values, unit, baseline, residual=residual, kind="coalitions")
-    low, high = (
-        {layer: float(getattr(e, side) or 0.0) for layer, e in zip(game.players, estimates, strict=True)}
-        for side in ("low", "high")
-    )
-    return Attribution(method, values, unit, baseline, low, high, "", residual, "coalitions")
+def _of_game(
+    method: str, found: Mapping[str, Estimate], baseline: str, residual: float | None = None, kind: str = "coalitions"
+) -> Attribution:
+    """Of what coalitions say of each layer."""
+    values = {layer: e.value for layer, e in found.items()}
+    if any(e.error is None for e in found.values()):
+        return Attribution(method, values, FALL, baseline, residual=residual, kind=kind)
+    low, high = ({layer: float(getattr(e, side) or 0.0) for layer, e in found.items()} for side in ("low", "high"))
+    return Attribution(method, values, FALL, baseline, low, high, "", residual, kind)
 
 
 def of_game(game: Game) -> list[Attribution]:
     """Leave-one-out, alone and Shapley, from the table of coalitions."""
-    n = len(game.players)
-    shapley = shapley_weights(n)
+    left_out, alone, shapley = (
+        dict(zip(game.players, found, strict=True)) for found in (game.left_out(), game.alone(), game.shapley())
+    )
     fall = game.fall().value
-    missed = abs(float((shapley @ game.values).sum()) - fall) / max(abs(fall), 1e-12)
+    missed = abs(sum(e.value for e in shapley.values()) - fall) / max(abs(fall), 1e-12)
     return [
-        _of_game("left_out", game, left_out_weights(n), "fall of J", "the run without the layer", None),
-        _of_game("alone", game, alone_weights(n), "fall of J", "the run without any style layer", None),
-        _of_game("shapley", game, shapley, "fall of J", "the run without any style layer", missed),
+        _of_game("left_out", left_out, "the run without the layer"),
+        _of_game("alone", alone, NOTHING),
+        _of_game("shapley", shapley, NOTHING, missed, game.source),
     ]

@@ -174,6 +174,9 @@ def explain(
     style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],
     out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: out/CONTENT-STYLE-why.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Complete tables of coalitions.")] = 1,
+    permutations: Annotated[
+        int | None, typer.Option(help="Of 9 to 16 style layers: orders to sample Shapley values by, an even number [16].")
+    ] = None,
     judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also with the network's weights shuffled, block by block.")
@@ -213,7 +216,7 @@ def explain(
     )
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
     options = _options(weights, device, False, 0, quiet)
-    fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity}
+    fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
     _explain(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
 
 
@@ -423,7 +426,9 @@ def _explain(made: Any, quiet: bool, as_json: bool) -> None:
         for note in made.session.notes:
             console.print(f"Note: {note}", highlight=False)
         seconds = estimate(made.session.scene).seconds * made.runs
-        console.print(f"{made.count} coalitions of {len(made.players)} layers, about {_duration(seconds)}", highlight=False)
+        drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
+        told = f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {_duration(seconds)}"
+        console.print(told, highlight=False)
     _advance(made, quiet)
     with nullcontext() if quiet else console.status("drawing conclusions"):
         found = conclude(made)

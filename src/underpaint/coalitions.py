@@ -25,21 +25,24 @@ from underpaint.recipe import Recipe
 from underpaint.scene import Pictures
 
 EXACT = 8
-"""Players of which all subsets are run; more would be more than 256 runs."""
+"""Players of which all subsets are run; more would be more than 256 runs. Of more, `underpaint.sampled` runs some."""
+
+MOST = 16
+"""Players that can be explained: as many layers as the largest network has."""
 
 
 def check_players(layers: Sequence[str]) -> tuple[str, ...]:
-    """The players of an exact table.
+    """The players of an explanation.
 
     Raises:
         UnderpaintError: fewer than two or too many.
     """
     if len(layers) < 2:
         raise UnderpaintError(f"style_layers: {len(layers)} given; an explanation compares at least two")
-    if len(layers) > EXACT:
+    if len(layers) > MOST:
         raise UnderpaintError(
-            f"style_layers: {len(layers)} would take {2 ** len(layers)} runs; name at most {EXACT} layers, or use "
-            "`underpaint ablate` with the groups that you want"
+            f"style_layers: {len(layers)} would take {2 ** len(layers)} runs; name at most {EXACT} layers for exact Shapley "
+            f"values, at most {MOST} for estimates (--permutations), or use `underpaint ablate` with the groups that you want"
         )
     return tuple(layers)
 

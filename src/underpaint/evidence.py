@@ -166,8 +166,8 @@ class Evidence:
         return records.read_ledger(self.folder)
 
     def game(self, judge: str = HEADLINE) -> Game:
-        """The values of all coalitions in the eyes of a judge."""
-        return Game.of(self.players, self.table.outcomes(judge))
+        """What an explanation's coalitions are worth in the eyes of a judge."""
+        return self.table.game(judge, explaining.orders_of(self.recipe, self.settings))
 
     def _finished(self) -> None:
         """Raises if the folder is of an explanation that has not come to its end."""

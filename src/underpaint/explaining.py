@@ -1,7 +1,8 @@
 """Explaining: what has to be painted for an explanation; each part goes on where it was stopped.
 
 - paint: the run itself, in the folder as `stylize` makes it, followed by an `Account`;
-- coalitions: every subset of the style layers, and some of them again from a perturbed start;
+- coalitions: every subset of the style layers, or of many layers those of some orders, and some of them again from a
+  perturbed start;
 - shuffled, when asked for: the run with the network's weights permuted.
 
 What all that means is `underpaint.explanation.conclude`'s to say.
@@ -15,12 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from underpaint import checkpoint, quality, sanity, session
+from underpaint import checkpoint, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Source
 from underpaint.painter import Painter, Progress, open_judge, panel
+from underpaint.recipe import Recipe
 from underpaint.run import TOTAL, check_free, create_folder, read_facts
 from underpaint.sanity import accountant
 from underpaint.session import Options, Session, Wish
@@ -49,11 +51,20 @@ class Settings:
             repeated for the noise.
         judge: the network that judges: "compact", "vgg19" or "vgg16".
         sanity: also paint with the network's weights shuffled (`underpaint.sanity`).
+        permutations: orders whose coalitions are painted (`underpaint.sampled`); None where every subset is.
     """
 
     seeds: int = 1
     judge: str = "compact"
     sanity: bool = False
+    permutations: int | None = None
+
+
+def orders_of(recipe: Recipe, settings: Settings) -> tuple[sampled.Order, ...]:
+    """The orders whose coalitions an explanation paints; none where it paints every subset."""
+    if settings.permutations is None:
+        return ()
+    return sampled.orders(recipe.seed, len(recipe.style_layers), settings.permutations)
 
 
 class Explaining:
@@ -68,6 +79,7 @@ class Explaining:
     def __init__(self, painting: Session, settings: Settings, folder: Path) -> None:
         self.session, self.settings, self.folder = painting, settings, folder
         self.players = check_players(list(painting.recipe.style_layers))
+        self.orders = orders_of(painting.recipe, settings)
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
         self.judge = open_judge(settings.judge, painting)
@@ -91,7 +103,7 @@ class Explaining:
     def plan(self) -> list[tuple[int, int]]:
         """Every (perturbation, coalition) that the settings ask for, the whole coalition first."""
         n = len(self.players)
-        every = [(1 << n) - 1, *range((1 << n) - 1)]
+        every = sampled.plan(self.players, self.orders) if self.orders else [(1 << n) - 1, *range((1 << n) - 1)]
         plan = [(seed, mask) for seed in range(self.settings.seeds) for mask in every]
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
@@ -143,6 +155,7 @@ def start(
     seeds: int = 1,
     judge: str | None = None,
     check_sanity: bool = False,
+    permutations: int | None = None,
     **arguments: Any,
 ) -> Explaining:
     """Prepares an explanation, or goes on with the one in `out` if that is of the same run.
@@ -153,9 +166,11 @@ def start(
         seeds: complete tables of coalitions; may be more than an explanation had before.
         judge: the network that judges; the run's own when left out.
         check_sanity: also paint with the network's weights shuffled, block by block.
+        permutations: of more than `coalitions.EXACT` style layers, how many orders' coalitions to paint, an even number;
+            16 when left out. May be more than an explanation had before.
 
     Raises:
-        UnderpaintError: as `underpaint.start`; or `out` holds another run.
+        UnderpaintError: as `underpaint.start`; too few or too many layers or permutations; or `out` holds another run.
     """
     folder = Path(out)
     if seeds < 1:
@@ -163,11 +178,13 @@ def start(
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
     wish = session.prepare(content, style, **arguments)
+    layers = check_players(list(wish.recipe.style_layers))
+    count = sampled.check_permutations(layers, permutations)
     if (folder / SETTINGS).exists() and (folder / "run.json").exists():
-        return _go_on(folder, wish, seeds, judge, check_sanity)
+        return _go_on(folder, wish, seeds, judge, check_sanity, permutations)
     check_free(folder)
     painting = Session(wish.recipe, wish.pictures, wish.options, folder)
-    settings = Settings(seeds, judge or wish.recipe.network, check_sanity)
+    settings = Settings(seeds, judge or wish.recipe.network, check_sanity, count)
     made = Explaining(painting, settings, folder)
     create_folder(folder)
     _keep(folder, settings)
@@ -191,7 +208,9 @@ def read_settings(folder: Path) -> Settings:
         raise UnderpaintError(f"{path}: not an explanation ({error}); make one with `underpaint explain`") from None
 
 
-def _go_on(folder: Path, wish: Wish, seeds: int, judge: str | None, check_sanity: bool) -> Explaining:
+def _go_on(
+    folder: Path, wish: Wish, seeds: int, judge: str | None, check_sanity: bool, permutations: int | None
+) -> Explaining:
     """The explanation in a folder, after a look at whether it is the one that was asked for."""
     facts = read_facts(folder)
     given = [wish.pictures.content, *wish.pictures.styles, wish.pictures.content_mask, wish.pictures.style_mask]
@@ -200,11 +219,17 @@ def _go_on(folder: Path, wish: Wish, seeds: int, judge: str | None, check_sanity
         raise UnderpaintError(f"--out {folder}: holds the explanation of another run; name another folder")
     if judge is not None and judge != read_settings(folder).judge:
         raise UnderpaintError(f"--judge {judge}: {folder} is judged by another network; name another --out")
-    return resume(folder, wish.options, seeds, check_sanity)
+    return resume(folder, wish.options, seeds, check_sanity, permutations)
 
 
-def resume(folder: str | Path, options: Options | None = None, seeds: int = 1, check_sanity: bool = False) -> Explaining:
-    """Goes on with the explanation in a folder; `seeds` and `check_sanity` may ask for more than it has.
+def resume(
+    folder: str | Path,
+    options: Options | None = None,
+    seeds: int = 1,
+    check_sanity: bool = False,
+    permutations: int | None = None,
+) -> Explaining:
+    """Goes on with the explanation in a folder; `seeds`, `check_sanity` and `permutations` may ask for more than it has.
 
     Raises:
         UnderpaintError: not the folder of an explanation, or its pictures or weights are not to be had.
@@ -213,6 +238,10 @@ def resume(folder: str | Path, options: Options | None = None, seeds: int = 1, c
     before = read_settings(folder)
     settings = replace(before, seeds=max(seeds, before.seeds), sanity=before.sanity or check_sanity)
     painting = session.reopen(folder, options)
+    asked = before.permutations if permutations is None else permutations
+    count = sampled.check_permutations(list(painting.recipe.style_layers), asked)
+    if count is not None:
+        settings = replace(settings, permutations=max(count, before.permutations or 0))
     made = Explaining(painting, settings, folder)
     if painting.state is not None and painting.state.ledger is not None:
         made.account.restore(checkpoint.read_watch(folder / "checkpoint.safetensors"), painting.state.ledger.terms)

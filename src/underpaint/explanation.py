@@ -21,6 +21,7 @@ from underpaint.images import Source
 from underpaint.judges import DEPTHS, HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
 from underpaint.run import Run, read_inputs
+from underpaint.sampled import Order
 from underpaint.table import Table
 
 SPATIAL = "spatial.npz"
@@ -37,6 +38,7 @@ class Explanation:
         table: every coalition's outcomes.
         attributions: every method's figures, by name.
         validation: validation.json.
+        orders: those whose coalitions were painted (`underpaint.sampled`); none where every subset was.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Explanation:
     table: Table
     attributions: dict[str, Attribution]
     validation: dict[str, Any]
+    orders: tuple[Order, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -54,17 +57,18 @@ class Explanation:
             UnderpaintError: not the folder of a finished explanation.
         """
         folder = Path(folder)
-        explaining.read_settings(folder)
+        settings = explaining.read_settings(folder)
         if not (folder / records.VALIDATION).exists():
             raise UnderpaintError(f"{folder}: this explanation is not finished; go on with `underpaint resume {folder}`")
         run = Run.load(folder)
         players = tuple(run.recipe.style_layers)
         found = {a.method: a for a in records.read_attributions(folder)}
-        return cls(folder, run, players, Table(folder, players), found, records.read_validation(folder))
+        orders = explaining.orders_of(run.recipe, settings)
+        return cls(folder, run, players, Table(folder, players), found, records.read_validation(folder), orders)
 
     def game(self, judge: str = HEADLINE) -> Game:
-        """The values of all coalitions in the eyes of a judge (a column of coalitions.csv)."""
-        return Game.of(self.players, self.table.outcomes(judge))
+        """What the coalitions are worth in the eyes of a judge (a column of coalitions.csv)."""
+        return self.table.game(judge, self.orders)
 
     @property
     def shapley(self) -> dict[str, Estimate]:
@@ -152,7 +156,7 @@ def conclude(made: Explaining) -> Explanation:
     assert state is not None
     assert state.ledger is not None
     run, account = session.run, state.ledger.result
-    judged = {judge: Game.of(players, made.table.outcomes(judge)) for judge in _judges(made.table)}
+    judged = {judge: made.table.game(judge, made.orders) for judge in _judges(made.table)}
     game = judged[HEADLINE]
     watched, last = made.account, len(session.recipe.sizes()) - 1
     facts = RunFacts(run.history, session.scene.stage(last).objective, session.scene.content(last), account)
@@ -172,7 +176,8 @@ def conclude(made: Explaining) -> Explanation:
         if a.method == "shapley"
     ]
     records.write_attributions(folder, [*found, *others], checks.enough)
-    records.write_interactions(folder, judged)
+    if game.whole:
+        records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
     places, products = (torch.stack(each).numpy() for each in zip(*watched.path.products, strict=True))
     records.save_arrays(
@@ -183,7 +188,7 @@ def conclude(made: Explaining) -> Explanation:
     records.write_schema(folder)
     records.write_validation(folder, written)
     attributions = {a.method: a for a in [*found, *others]}
-    return Explanation(folder, run, players, made.table, attributions, written)
+    return Explanation(folder, run, players, made.table, attributions, written, made.orders)
 
 
 def _renamed(a: Attribution, method: str) -> Attribution:
@@ -241,9 +246,10 @@ def _facts(
         "J_none": -float(game.values[0]),
         "J_all": -float(game.values[-1]),
         "tables": game.tables,
+        "permutations": made.settings.permutations,
         "noise": {n: None if g.noise is None else asdict(g.noise) for n, g in judged.items()},
         "resolved_pairs": [[players[i], players[j]] for i, j in game.resolved()],
-        "deletion_curves": {name: validation.deletion_curve(game, order) for name, order in _orders(game, players).items()},
+        "deletion_curves": _deletion_curves(game),
         "checks": checks.facts(),
         "faithfulness": {name: asdict(f) for name, f in faithful.items()},
         "columns": columns.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
@@ -252,10 +258,12 @@ def _facts(
     }
 
 
-def _orders(game: Game, players: Sequence[str]) -> dict[str, list[str]]:
-    values = dict(zip(players, game.shapley(), strict=True))
-    best = sorted(players, key=lambda p: -values[p].value)
-    return {"shapley": best, "reversed": best[::-1]}
+def _deletion_curves(game: Game) -> dict[str, list[float]]:
+    """v as layers are taken away, the largest Shapley value first and last; nothing where their coalitions are not known."""
+    values = dict(zip(game.players, game.shapley(), strict=True))
+    best = sorted(game.players, key=lambda p: -values[p].value)
+    curves = {name: validation.deletion_curve(game, each) for name, each in (("shapley", best), ("reversed", best[::-1]))}
+    return {name: curve for name, curve in curves.items() if curve is not None}
 
 
 def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:

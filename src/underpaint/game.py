@@ -1,23 +1,31 @@
-"""The game: what game theory reads off the values of all coalitions.
+"""The game: what game theory reads off the values of coalitions.
 
 `v` has 2ⁿ values, one for each coalition: bit i of its place says whether player i takes part. Every figure is linear in
 v, so it is a vector of 2ⁿ weights, and its standard error under independent noise of standard deviation σ is σ times the
 vector's length (for five players: 0.46 σ for a Shapley value, 0.58 σ for a difference of two, 0.82 σ for an interaction).
+
+`Exact` has all values. With many players only some are known: `underpaint.sampled` estimates from those.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from math import comb, factorial, sqrt
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
 
 from underpaint.errors import UnderpaintError
 
+INCOMPLETE = "coalitions: the table is not complete; run `underpaint explain` again to go on with it"
 
+
+@cache
 def shapley_weights(n: int) -> np.ndarray:
     """(n, 2ⁿ): φ = W v (Shapley 1953): φ_i = Σ_{S∌i} |S|! (n−|S|−1)! / n! · (v(S∪i) − v(S))."""
     weights = np.zeros((n, 1 << n))
@@ -28,6 +36,7 @@ def shapley_weights(n: int) -> np.ndarray:
                 weights[i, mask] = factorial(size - 1) * factorial(n - size) / factorial(n)
             else:
                 weights[i, mask] = -factorial(size) * factorial(n - size - 1) / factorial(n)
+    weights.setflags(write=False)  # one array for all who ask
     return weights
 
 
@@ -88,12 +97,12 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Game:
-    """Values of all coalitions, of one or several perturbations.
+class Game(ABC):
+    """Values of coalitions, of one or several perturbations.
 
     Attributes:
         players: the style layers.
-        values: (2ⁿ,) the mean over complete tables of v, by coalition.
+        values: (2ⁿ,) the mean over complete tables of v, by coalition; NaN where it is not known.
         tables: how many complete tables that is.
         noise: None where nothing was repeated.
     """
@@ -103,39 +112,55 @@ class Game:
     tables: int = 1
     noise: Noise | None = None
 
-    @classmethod
-    def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float]) -> Game:
-        """From a judge's outcomes J by (perturbation, coalition): complete tables, and single repeated coalitions.
+    whole: ClassVar[bool]
+    """Whether every coalition's value is known."""
+    source: ClassVar[str]
+    """What Shapley values come from, in a word."""
+    criterion: ClassVar[str]
+    """What tells two players apart, in words."""
 
-        σ is of what is left of the repetitions after each perturbation's own mean and each coalition's: a perturbation
-        that shifts every coalition alike changes no figure.
+    @abstractmethod
+    def shapley(self) -> list[Estimate]:
+        """By player; they sum to v(all) − v(∅)."""
+
+    @abstractmethod
+    def difference(self, i: int, j: int) -> Estimate:
+        """φ_i − φ_j: surer than its parts, for they share their noise."""
+
+    @abstractmethod
+    def apart(self, difference: Estimate) -> bool:
+        """Whether a difference is not 0 for sure: `criterion`."""
+
+    @property
+    def caveat(self) -> str:
+        """What must be said of the Shapley values, in a sentence; nothing where they are exact."""
+        return ""
+
+    @abstractmethod
+    def interactions(self) -> dict[tuple[int, int], Estimate]:
+        """By pair of players.
+
+        Raises:
+            UnderpaintError: not every coalition's value is known.
         """
-        count = 1 << len(players)
-        seeds = sorted({seed for seed, _ in outcomes})
-        table = np.full((len(seeds), count), np.nan)
-        for (seed, mask), outcome in outcomes.items():
-            table[seeds.index(seed), mask] = -outcome
-        whole = table[~np.isnan(table).any(1)]
-        if not len(whole):
-            raise UnderpaintError("coalitions: the table is not complete; run `underpaint explain` again to go on with it")
-        return cls(tuple(players), whole.mean(0), len(whole), _noise(table))
 
     def estimate(self, weights: np.ndarray) -> Estimate:
-        """Of a figure given by its 2ⁿ weights."""
-        value = float(weights @ self.values)
+        """Of a figure given by its 2ⁿ weights, all of known coalitions or 0."""
+        used = np.flatnonzero(weights)
+        value = float(weights[used] @ self.values[used])
         if self.noise is None:
             return Estimate(value)
         error = self.noise.sigma * float(np.linalg.norm(weights)) / sqrt(self.tables)
         reach = self.noise.reach * error
         return Estimate(value, error, value - reach, value + reach)
 
-    def shapley(self) -> list[Estimate]:
-        """By player; they sum to v(all) − v(∅)."""
-        return [self.estimate(w) for w in shapley_weights(len(self.players))]
+    def left_out(self) -> list[Estimate]:
+        """v(all) − v(all but one), by player."""
+        return [self.estimate(w) for w in left_out_weights(len(self.players))]
 
-    def interactions(self) -> dict[tuple[int, int], Estimate]:
-        """By pair of players."""
-        return {pair: self.estimate(w) for pair, w in interaction_weights(len(self.players)).items()}
+    def alone(self) -> list[Estimate]:
+        """v(one) − v(∅), by player."""
+        return [self.estimate(w) for w in alone_weights(len(self.players))]
 
     def fall(self) -> Estimate:
         """v(all) − v(∅): what there is to share."""
@@ -144,17 +169,63 @@ class Game:
         return self.estimate(weights)
 
     def resolved(self) -> list[tuple[int, int]]:
-        """Pairs (i, j) with φ_i − φ_j over two standard errors: i's is the larger for sure."""
-        w = shapley_weights(len(self.players))
+        """Pairs (i, j) of which φ_i is the larger for sure."""
         found = []
         for i, j in combinations(range(len(self.players)), 2):
-            difference = self.estimate(w[i] - w[j])
-            if difference.error is not None and abs(difference.value) > 2 * difference.error:
+            difference = self.difference(i, j)
+            if self.apart(difference):
                 found.append((i, j) if difference.value > 0 else (j, i))
         return found
 
 
-def _noise(table: np.ndarray) -> Noise | None:
+@dataclass(frozen=True)
+class Exact(Game):
+    """Values of all coalitions."""
+
+    whole = True
+    source = "coalitions"
+    criterion = "two standard errors"
+
+    @classmethod
+    def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float]) -> Exact:
+        """From a judge's outcomes J by (perturbation, coalition): complete tables, and single repeated coalitions.
+
+        σ is of what is left of the repetitions after each perturbation's own mean and each coalition's: a perturbation
+        that shifts every coalition alike changes no figure.
+
+        Raises:
+            UnderpaintError: no table is complete.
+        """
+        table = tabulated(len(players), outcomes)
+        whole = table[~np.isnan(table).any(1)]
+        if not len(whole):
+            raise UnderpaintError(INCOMPLETE)
+        return cls(tuple(players), whole.mean(0), len(whole), noise_of(table))
+
+    def shapley(self) -> list[Estimate]:
+        return [self.estimate(w) for w in shapley_weights(len(self.players))]
+
+    def difference(self, i: int, j: int) -> Estimate:
+        w = shapley_weights(len(self.players))
+        return self.estimate(w[i] - w[j])
+
+    def apart(self, difference: Estimate) -> bool:
+        return difference.error is not None and abs(difference.value) > 2 * difference.error
+
+    def interactions(self) -> dict[tuple[int, int], Estimate]:
+        return {pair: self.estimate(w) for pair, w in interaction_weights(len(self.players)).items()}
+
+
+def tabulated(n: int, outcomes: Mapping[tuple[int, int], float]) -> np.ndarray:
+    """(perturbations, 2ⁿ): v = −J by perturbation and coalition, NaN where there is none."""
+    seeds = sorted({seed for seed, _ in outcomes})
+    table = np.full((len(seeds), 1 << n), np.nan)
+    for (seed, mask), outcome in outcomes.items():
+        table[seeds.index(seed), mask] = -outcome
+    return table
+
+
+def noise_of(table: np.ndarray) -> Noise | None:
     """Of (perturbations, coalitions) with gaps: residuals of an additive fit of both."""
     seen = ~np.isnan(table)
     repeated = seen.sum(0) > 1

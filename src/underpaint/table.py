@@ -14,6 +14,8 @@ from pathlib import Path
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
+from underpaint.game import Exact, Game
+from underpaint.sampled import Order, Sampled
 
 FILE = "coalitions.csv"
 PERTURBATION = "perturbation"
@@ -93,9 +95,21 @@ class Table:
         write_bytes(self.folder / FILE, text.getvalue().encode())
 
     def outcomes(self, judge: str) -> dict[tuple[int, int], float]:
-        """J by (perturbation, coalition), for `Game.of`."""
+        """J by (perturbation, coalition)."""
         found = {key: row.outcomes[judge] for key, row in self.rows.items() if judge in row.outcomes}
         if not found:
             known = sorted({name for row in self.rows.values() for name in row.outcomes})
             raise UnderpaintError(f"judge: {judge!r} is not in {self.folder / FILE}; it has {', '.join(known)}")
         return found
+
+    def game(self, judge: str, drawn: Sequence[Order]) -> Game:
+        """What the coalitions are worth in the eyes of a judge.
+
+        Args:
+            drawn: the orders whose coalitions were painted; none where all subsets were.
+
+        Raises:
+            UnderpaintError: no such judge, or coalitions are missing.
+        """
+        outcomes = self.outcomes(judge)
+        return Sampled.of(self.players, outcomes, drawn) if drawn else Exact.of(self.players, outcomes)

@@ -29,15 +29,17 @@ class Faithfulness:
         concordance: of the pairs of layers whose Shapley values differ for sure, the share that it orders alike (ties a
             half); None where no pair is resolved.
         pairs: how many pairs that is.
-        deletion: mean of v as layers are taken away, its largest first, from all to none: lower is better.
-        percentile: the share of all n! orders that are no better than its own (ties a half), 0..1: 1 is the best order.
+        deletion: mean of v as layers are taken away, its largest first, from all to none: lower is better. None where not
+            all of these coalitions were painted.
+        percentile: the share of all n! orders that are no better than its own (ties a half), 0..1: 1 is the best order. None
+            where not every subset was painted.
         left_out_agreement: concordance with the order of leave-one-out over all pairs, ties a half.
     """
 
     concordance: float | None
     pairs: int
-    deletion: float
-    percentile: float
+    deletion: float | None
+    percentile: float | None
     left_out_agreement: float
 
 
@@ -50,29 +52,42 @@ def concordance(values: Mapping[str, float], pairs: Sequence[tuple[str, str]], t
     return sum(scores) / len(scores)
 
 
-def deletion_curve(game: Game, order: Sequence[str]) -> list[float]:
-    """v as players are taken away in this order: from v(all) to v(∅)."""
+def deletion_curve(game: Game, order: Sequence[str]) -> list[float] | None:
+    """v as players are taken away in this order: from v(all) to v(∅); None where one of these is not known."""
     mask = (1 << len(game.players)) - 1
     curve = [float(game.values[mask])]
     for player in order:
         mask &= ~(1 << game.players.index(player))
         curve.append(float(game.values[mask]))
-    return curve
+    return None if np.isnan(curve).any() else curve
 
 
 def faithfulness(attribution: Attribution, game: Game) -> Faithfulness:
-    """Of one attribution, against every coalition."""
+    """Of one attribution, against the coalitions that are known."""
     names = game.players
     resolved = [(names[i], names[j]) for i, j in game.resolved()]
-    own = float(np.mean(deletion_curve(game, attribution.order())))
-    every = np.array([np.mean(deletion_curve(game, order)) for order in permutations(names)])
-    close = np.isclose(every, own, rtol=0, atol=1e-12)
-    percentile = float((every > own)[~close].sum() + close.sum() / 2) / len(every)
+    own = _deletion(game, attribution.order())
     whole = (1 << len(names)) - 1
     lost = {name: float(game.values[whole] - game.values[whole & ~(1 << i)]) for i, name in enumerate(names)}
     pairs = [(a, b) if lost[a] >= lost[b] else (b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
     agreement = concordance(attribution.values, pairs, TIE) or 0.0
-    return Faithfulness(concordance(attribution.values, resolved, TIE), len(resolved), own, percentile, agreement)
+    agrees = concordance(attribution.values, resolved, TIE)
+    return Faithfulness(agrees, len(resolved), own, _percentile(game, own), agreement)
+
+
+def _deletion(game: Game, order: Sequence[str]) -> float | None:
+    """Mean of the deletion curve, None where it is not known whole."""
+    curve = deletion_curve(game, order)
+    return None if curve is None else float(np.mean(curve))
+
+
+def _percentile(game: Game, own: float | None) -> float | None:
+    """Of a deletion among those of all n! orders; None where these are not known."""
+    if own is None or not game.whole:
+        return None
+    every = np.array([_deletion(game, order) for order in permutations(game.players)], float)
+    close = np.isclose(every, own, rtol=0, atol=1e-12)
+    return float((every > own)[~close].sum() + close.sum() / 2) / len(every)
 
 
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ def _attributions(faithful: Mapping[str, Faithfulness]) -> list[str]:
             f"The usual attribution, each layer's final loss, orders {usual.concordance:.0%} of the {usual.pairs} pairs of "
             f"layers that are told apart as taking them away does{warning}."
         )
-    best = max(known, key=lambda name: (known[name].concordance or 0.0, known[name].percentile))
+    best = max(known, key=lambda name: (known[name].concordance or 0.0, known[name].percentile or 0.0))
     said.append(f"Of the attributions that one run gives, {best} comes nearest ({known[best].concordance or 0.0:.0%}).")
     return said
 
@@ -160,16 +175,16 @@ def _shares(game: Game, checks: Checks) -> list[str]:
     values = game.shapley()
     total = sum(e.value for e in values)
     parts = ", ".join(f"{name} {e.value / total:.0%}" for name, e in zip(game.players, values, strict=True))
-    return [*told, f"Shapley values share that fall out so: {parts}."]
+    return [*told, f"Shapley values share that fall out so: {parts}.", *([game.caveat] if game.caveat else [])]
 
 
 def _orders(game: Game, checks: Checks) -> list[str]:
     """Which layers did more than which, for sure."""
-    if game.noise is None:
+    if all(e.error is None for e in game.shapley()):
         return ["Nothing was repeated, so it is not known which of the differences between layers are real."]
     resolved = game.resolved()
     if not checks.enough or not resolved:
-        return ["No two layers can be told apart beyond two standard errors."]
+        return [f"No two layers can be told apart ({game.criterion})."]
     n = len(game.players)
     more = [
         f"{game.players[i]} did more than {' and '.join(game.players[j] for a, j in resolved if a == i)}"
@@ -177,7 +192,7 @@ def _orders(game: Game, checks: Checks) -> list[str]:
         if any(a == i for a, _ in resolved)
     ]
     ties = n * (n - 1) // 2 - len(resolved)
-    return [f"For sure (two standard errors): {'; '.join(more)}. {ties} of {n * (n - 1) // 2} pairs are ties."]
+    return [f"For sure ({game.criterion}): {'; '.join(more)}. {ties} of {n * (n - 1) // 2} pairs are ties."]
 
 
 def _account(checks: Checks) -> list[str]:

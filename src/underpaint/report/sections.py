@@ -23,6 +23,7 @@ from underpaint.quality import MEASURES
 from underpaint.recipe import Recipe, make
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import svg
+from underpaint.sampled import PERMUTATIONS
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
     "stylize": ("pastiche", "convergence", "quality", "reproduce"),
@@ -108,6 +109,7 @@ def _own_flags(e: Evidence, network: str) -> list[str]:
     if e.kind == "explain":
         s = e.settings
         words = [f"--seeds {s.seeds}"] * (s.seeds > 1) + ["--sanity"] * s.sanity
+        words += [f"--permutations {s.permutations}"] * (s.permutations not in (None, PERMUTATIONS))
         return words + [f"--judge {s.judge}"] * (s.judge != network)
     if e.kind == "ablate":
         words = [] if list(e.configs) == ablating.default_configs(e.players) else [f"--configs {','.join(e.configs)}"]
@@ -218,12 +220,14 @@ class Sections:
     def shapley(self) -> dict[str, Any]:
         found = {m: a for m, a in self.e.attributions.items() if m.startswith("shapley")}
         rows = {m.split(":")[1] if ":" in m else HEADLINE: a.values for m, a in found.items()}
+        game, curves = self.e.game(), self.e.validation["deletion_curves"]
         return {
             "players": self.e.players,
             "rows": rows,
             "sees": self.e.validation["judges_see"],
-            "interactions": svg.interactions(self.e.game()),
-            "deletion": svg.deletion(self.e.validation["deletion_curves"]),
+            "permutations": self.e.validation.get("permutations"),
+            "interactions": svg.interactions(game) if game.whole else None,
+            "deletion": svg.deletion(curves) if curves else None,
         }
 
     def spatial(self) -> dict[str, Any]:
