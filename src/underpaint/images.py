@@ -101,6 +101,26 @@ def _from_file(path: Path, field: str) -> Picture:
     return Picture(rgb, alpha, path.name, hashlib.sha256(data).hexdigest(), path)
 
 
+def dimensions(path: str | os.PathLike[str], field: str = "picture") -> tuple[int, int]:
+    """Width and height of a picture file, from its header: nothing is decoded, however large it claims to be.
+
+    Raises:
+        UnderpaintError: missing, not a picture, or damaged.
+    """
+    where = f"{field} {path}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        raise UnderpaintError(f"{where}: is too large; {_LIMIT}") from None
+    except UnidentifiedImageError:
+        raise UnderpaintError(f"{where}: is not a PNG, JPEG, WebP or TIFF picture; convert it to one") from None
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+        raise UnderpaintError(f"{where}: is damaged or cut off ({error}); save it anew") from None
+
+
 def _decode(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with warnings.catch_warnings():

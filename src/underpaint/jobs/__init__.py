@@ -1,0 +1,1 @@
+"""Jobs: runs and explanations as child processes, queued, stopped and resumed. Knows nothing of pages."""

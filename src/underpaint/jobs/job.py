@@ -1,0 +1,176 @@
+"""A job: what was asked for, how far it is, and what came of it, in a folder of its own.
+
+order.json       what was asked for; written once
+state.json       where it stands; the runner's
+progress.json    how far it is; the child's, a few times a second
+live.webp        the picture as it stands; the child's
+error.txt        why it failed, one line
+log.txt          what the child said besides
+inputs/          the pictures as they came, under names of ours
+result/          the folder of the run or the explanation
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from underpaint.errors import UnderpaintError
+from underpaint.files import write_bytes
+
+State = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+WAITING: tuple[State, ...] = ("queued", "running")
+RESUMABLE: tuple[State, ...] = ("paused", "stopped", "failed")
+
+NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
+"""Of a job's folder: when it was asked for, and eight random digits."""
+
+ROLES = ("content", "style1", "style2", "style3", "style4", "content_mask", "style_mask")
+"""Pictures that an order may have."""
+
+
+class Order(BaseModel):
+    """What was asked for.
+
+    Attributes:
+        kind: paint, or paint and explain.
+        recipe: fields of a `Recipe` that were given.
+        pictures: file in inputs/ by role.
+        names: what the pictures are called, by role; shown, never used as a path.
+        seeds: complete tables of coalitions, of an explanation.
+        device, weights: as of `underpaint.Options`.
+        visitor: who asked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["stylize", "explain"]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    pictures: dict[str, str] = Field(default_factory=dict)
+    names: dict[str, str] = Field(default_factory=dict)
+    seeds: int = Field(1, ge=1, le=100)
+    device: str = "auto"
+    weights: str | None = None
+    visitor: str = ""
+
+    @property
+    def styles(self) -> list[str]:
+        """Roles of the style pictures, in their order."""
+        return [role for role in ROLES if role.startswith("style") and role != "style_mask" and role in self.pictures]
+
+
+class Job:
+    """A job's folder.
+
+    Args:
+        folder: is there, with an order in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, runs: Path, order: Order, pictures: dict[str, bytes]) -> Job:
+        """A new folder with the order and its pictures, state `queued`.
+
+        Args:
+            pictures: a file's bytes by name, as in `order.pictures`.
+        """
+        folder = runs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        try:
+            (folder / "inputs").mkdir(parents=True)
+        except OSError as error:
+            raise UnderpaintError(f"{runs}: {error.strerror}; name a folder for runs that can be written") from None
+        for name, data in pictures.items():
+            write_bytes(folder / "inputs" / name, data)
+        job = cls(folder)
+        job.change("queued")
+        write_bytes(folder / "order.json", order.model_dump_json(indent=1).encode())
+        return job
+
+    @classmethod
+    def find(cls, runs: Path, name: str) -> Job:
+        """By name.
+
+        Raises:
+            UnderpaintError: no such job. A name that is none of ours never becomes a path.
+        """
+        if not NAME.fullmatch(name) or not (runs / name / "order.json").is_file():
+            raise UnderpaintError(f"job {name[:40]!r}: there is no such job")
+        return cls(runs / name)
+
+    @property
+    def name(self) -> str:
+        """Unique in its folder of runs; sorts by time."""
+        return self.folder.name
+
+    @property
+    def result(self) -> Path:
+        """The folder of the run or the explanation."""
+        return self.folder / "result"
+
+    @property
+    def order(self) -> Order:
+        """What was asked for.
+
+        Raises:
+            UnderpaintError: the file is damaged.
+        """
+        path = self.folder / "order.json"
+        try:
+            return Order.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise UnderpaintError(f"{path}: cannot be read ({type(error).__name__}); remove this job") from None
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / name).read_bytes()))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        found: State = self._read("state.json").get("state", "failed")
+        return found
+
+    @property
+    def changed(self) -> float:
+        """When the state last changed, seconds since 1970."""
+        return float(self._read("state.json").get("time", 0.0))
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What the child last told: `share` 0..1, `doing`, `left` (seconds), `size`, `losses`, `version` of the picture."""
+        return self._read("progress.json")
+
+    @property
+    def error(self) -> str:
+        """Why it failed, or nothing."""
+        try:
+            return (self.folder / "error.txt").read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+    @property
+    def title(self) -> str:
+        """What it is, in a line."""
+        names = self.order.names
+        styles = " and ".join(names.get(role, role) for role in self.order.styles)
+        return f"{names.get('content', 'content')} × {styles}"
+
+    def change(self, state: State) -> None:
+        """Puts it into a state."""
+        write_bytes(self.folder / "state.json", json.dumps({"state": state, "time": time.time()}).encode())
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

@@ -1,0 +1,267 @@
+"""The runner: works off a folder of jobs, one child process after the other, and outlives neither its children nor they it.
+
+All that it knows lies on disk: a runner that was killed and started again finds every job, those that were running as
+`stopped` with what they had, those that waited still waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from underpaint import images, session
+from underpaint.errors import UnderpaintError
+from underpaint.jobs import child
+from underpaint.jobs.job import NAME, RESUMABLE, WAITING, Job, Order, State
+
+POLL_SECONDS = 0.1
+STOP_SECONDS = 60.0
+"""A child that has not stopped by then is killed; it goes on from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a visitor may ask for.
+
+    Attributes:
+        size: longest side of a pastiche, pixels.
+        pixels: of one picture that is uploaded.
+        bytes: of one picture's file.
+        per_visitor: jobs of one visitor that wait or run.
+        queue: jobs of all that wait or run.
+        disk: bytes that all runs may take.
+    """
+
+    size: int = 1024
+    pixels: int = 50_000_000
+    bytes: int = 40_000_000
+    per_visitor: int = 4
+    queue: int = 32
+    disk: int = 20_000_000_000
+
+
+class Runner:
+    """Takes orders and works them off.
+
+    Args:
+        runs: the folder of all jobs; made if it is not there.
+        workers: how many children at once.
+        limits: what may be asked for.
+        device, weights: for all jobs.
+
+    Raises:
+        UnderpaintError: the folder cannot be written.
+    """
+
+    def __init__(
+        self, runs: Path, workers: int = 1, limits: Limits | None = None, device: str = "auto", weights: Path | None = None
+    ) -> None:
+        self.runs, self.workers, self.limits = runs, workers, limits or Limits()
+        self.device, self.weights = device, weights
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnderpaintError(f"--runs {runs}: {error.strerror}; name a folder that can be written") from None
+        self._lock, self._over = threading.RLock(), threading.Event()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._wanted: dict[str, State] = {}
+        for job in self.jobs():
+            if job.state == "running":
+                job.change("stopped")
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._thread.start()
+
+    def jobs(self) -> list[Job]:
+        """All of them, the newest first."""
+        found = [Job(path) for path in self.runs.iterdir() if NAME.fullmatch(path.name) and (path / "order.json").is_file()]
+        return sorted(found, key=lambda job: job.name, reverse=True)
+
+    def job(self, name: str) -> Job:
+        """By name.
+
+        Raises:
+            UnderpaintError: there is none.
+        """
+        return Job.find(self.runs, name)
+
+    def queue(self) -> list[Job]:
+        """Those that wait, the next first."""
+        return sorted((job for job in self.jobs() if job.state == "queued"), key=lambda job: (job.changed, job.name))
+
+    def place(self, job: Job) -> int | None:
+        """How many wait before a job that waits; None if it does not wait."""
+        return next((i for i, each in enumerate(self.queue()) if each.name == job.name), None)
+
+    def submit(self, order: Order, pictures: Mapping[str, Path]) -> Job:
+        """Takes an order, after a look at its pictures and its recipe.
+
+        Args:
+            order: its `pictures` are filled in here.
+            pictures: file by role; copied under names of ours.
+
+        Raises:
+            UnderpaintError: over a limit, or a picture or field is not as it must be; nothing was kept.
+        """
+        try:
+            self._check(order, pictures)
+        except UnderpaintError as error:
+            raise UnderpaintError(_shown(str(error), order, pictures)) from None
+        names = {role: role + _suffix(path) for role, path in pictures.items()}
+        weights = None if self.weights is None else str(self.weights)
+        whole = order.model_copy(update={"pictures": names, "device": self.device, "weights": weights})
+        with self._lock:
+            self._check_room(order.visitor)
+            return Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
+
+    def _check(self, order: Order, pictures: Mapping[str, Path]) -> None:
+        """Everything that can be known before it starts."""
+        for role in ("content", "style1"):
+            if role not in pictures:
+                raise UnderpaintError(f"{role.rstrip('1')}: choose a picture")
+        self._check_size(order)
+        for role, path in pictures.items():
+            self._check_picture(role, path)
+        # `prepare` reads all pictures and checks every field.
+        styles = [path for role, path in pictures.items() if role.startswith("style") and role != "style_mask"]
+        masks = pictures.get("content_mask"), pictures.get("style_mask")
+        session.prepare(pictures["content"], styles, content_mask=masks[0], style_mask=masks[1], **order.recipe)
+
+    def _check_size(self, order: Order) -> None:
+        size = order.recipe.get("size", 512)
+        if isinstance(size, int) and size > self.limits.size:
+            raise UnderpaintError(f"size {size}: this studio paints up to {self.limits.size} px; choose a smaller size")
+
+    def _check_picture(self, role: str, path: Path) -> None:
+        """Before anything is decoded."""
+        if path.stat().st_size > self.limits.bytes:
+            raise UnderpaintError(f"{role}: the file is over {self.limits.bytes / 1e6:.0f} MB; choose a smaller one")
+        width, height = images.dimensions(path, role)
+        if width * height > self.limits.pixels:
+            raise UnderpaintError(
+                f"{role}: {width}×{height} px are over {self.limits.pixels / 1e6:.0f} megapixels; choose a smaller picture"
+            )
+
+    def _check_room(self, visitor: str) -> None:
+        waiting = [job for job in self.jobs() if job.state in WAITING]
+        if len(waiting) >= self.limits.queue:
+            raise UnderpaintError(f"{len(waiting)} jobs are waiting, which is all this studio takes; try again later")
+        own = sum(job.order.visitor == visitor for job in waiting)
+        if own >= self.limits.per_visitor:
+            raise UnderpaintError(f"you have {own} jobs waiting or running, which is all; wait for one, or stop one")
+        taken = self.taken()
+        if taken > self.limits.disk:
+            raise UnderpaintError(
+                f"all runs take {taken / 1e9:.1f} GB of {self.limits.disk / 1e9:.1f} GB; remove some in the gallery"
+            )
+
+    def taken(self) -> int:
+        """Bytes that all runs take."""
+        return sum(job.bytes for job in self.jobs())
+
+    def pause(self, job: Job) -> None:
+        """Halts a job and gives its memory back; `resume` goes on."""
+        self._halt(job, "paused")
+
+    def stop(self, job: Job) -> None:
+        """Ends a job; what there is is kept, and `resume` may still go on."""
+        self._halt(job, "stopped")
+
+    def _halt(self, job: Job, state: State) -> None:
+        with self._lock:
+            process = self._children.get(job.name)
+            if process is not None:
+                self._wanted[job.name] = state
+                process.terminate()
+            elif job.state in WAITING:
+                job.change(state)
+
+    def resume(self, job: Job) -> None:
+        """Puts a job that was halted or that failed back into the queue."""
+        with self._lock:
+            if job.state in RESUMABLE:
+                job.change("queued")
+
+    def remove(self, job: Job) -> None:
+        """Deletes a job and all that came of it.
+
+        Raises:
+            UnderpaintError: it is running.
+        """
+        with self._lock:
+            if job.name in self._children:
+                raise UnderpaintError(f"{job.title}: is running; stop it before you remove it")
+            shutil.rmtree(job.folder)
+
+    def close(self) -> None:
+        """Stops all children, which keep what they have, and ends."""
+        self._over.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            # A folder that went away, or a full disk, must not end all other jobs.
+            with contextlib.suppress(OSError, UnderpaintError), self._lock:
+                self._reap()
+                for job in self.queue()[: self.workers - len(self._children)]:
+                    self._begin(job)
+        with self._lock:
+            for process in self._children.values():
+                process.terminate()
+        for process in list(self._children.values()):
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        with self._lock:
+            self._reap()
+
+    def _begin(self, job: Job) -> None:
+        with (job.folder / "log.txt").open("ab") as log:
+            self._children[job.name] = subprocess.Popen(
+                [sys.executable, "-m", child.__name__, str(job.folder)],
+                stdin=subprocess.PIPE,  # held open: when this process dies, the child reads its end
+                stdout=log,
+                stderr=log,
+            )
+        job.change("running")
+
+    def _reap(self) -> None:
+        for name, process in list(self._children.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._children[name]
+            if process.stdin is not None:
+                process.stdin.close()
+            job, wanted = Job(self.runs / name), self._wanted.pop(name, "stopped")
+            if code == child.FINISHED:
+                job.change("finished")
+            elif code in (child.STOPPED, -signal.SIGTERM):  # the latter before it could listen
+                job.change(wanted)
+            else:
+                if not job.error:
+                    (job.folder / "error.txt").write_text(
+                        f"the process ended with code {code}; see log.txt", encoding="utf-8"
+                    )
+                job.change("failed")
+
+
+def _shown(text: str, order: Order, pictures: Mapping[str, Path]) -> str:
+    """An error's text with the pictures' names in place of where they lie here."""
+    for role, path in pictures.items():
+        text = text.replace(str(path), order.names.get(role, path.name))
+    return text
+
+
+def _suffix(path: Path) -> str:
+    """A picture's suffix, if it is one of a few: nothing else of a visitor's file name is kept."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff") else ".img"
