@@ -511,6 +511,30 @@ def demo(
 
 
 @app.command()
+def studio(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs; it survives the server.")] = Path("out/studio"),
+    host: Annotated[str, typer.Option(help="Address to listen on; others need a password.")] = "127.0.0.1",
+    host_name: Annotated[list[str] | None, typer.Option(help="Name that browsers may use for it. Repeatable.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
+    max_size: Annotated[int, typer.Option(min=64, max=8192, help="Largest side of a pastiche, pixels.")] = 1024,
+    device: Device = "auto",
+    weights: Weights = None,
+) -> None:
+    """Open the studio, a local web application: paint, understand and keep, in the browser."""
+    try:
+        from underpaint.studio import server
+    except ImportError as error:
+        raise UnderpaintError(f"studio: needs its extra ({error.name}); pip install 'underpaint[studio]'") from None
+    from underpaint.jobs.runner import Limits, Runner
+
+    server.check_host(host, server.password())
+    runner = Runner(runs, workers, Limits(size=max_size), device, weights)
+    console.print(f"Studio: http://{host}:{port}/ (Ctrl-C ends it; runs are kept in {runs})", highlight=False)
+    server.serve(runner, host, port, host_name or ())
+
+
+@app.command()
 def networks(weights: Weights = None, as_json: AsJson = False) -> None:
     """List the networks, their layers, and whether their weights are at hand."""
     from underpaint.networks import registry

@@ -1,0 +1,132 @@
+"""What the pages show and let people take away: pictures, curves, reports and archives of jobs, by name."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, Response
+
+from underpaint.errors import UnderpaintError
+from underpaint.jobs.job import Job
+from underpaint.jobs.runner import Runner
+from underpaint.paper.press import Press
+from underpaint.report import page, svg
+from underpaint.run import read_facts, read_history, recipe_of
+
+FRESH = {"cache-control": "no-store"}
+
+
+def add(app: FastAPI, runner: Runner) -> None:
+    """Adds the routes. A job is found by a name of ours, a file by a key of ours: no path comes from outside."""
+
+    def find(name: str) -> Job:
+        try:
+            return runner.job(name)
+        except UnderpaintError:
+            raise HTTPException(404, "no such job") from None
+
+    @app.get("/live/{name}")
+    def live(name: str) -> Response:
+        job = find(name)
+        return _first(job.folder / "live.webp", job.result / "pastiche.png")
+
+    @app.get("/pastiche/{name}")
+    def pastiche(name: str) -> Response:
+        job = find(name)
+        return _first(job.result / "pastiche.png", job.folder / "live.webp")
+
+    @app.get("/curves/{name}")
+    def curves(name: str) -> Response:
+        return Response(draw_curves(find(name)), media_type="image/svg+xml", headers=FRESH)
+
+    @app.get("/coalition/{name}/{place}")
+    def coalition(name: str, place: int) -> Response:
+        files = coalitions(find(name))
+        if not 0 <= place < len(files):
+            raise HTTPException(404, "no such coalition")
+        return _first(files[place])
+
+    @app.get("/report/{name}")
+    def report(name: str) -> Response:
+        job = find(name)
+        path = job.result / page.FILE
+        # The page brings its own policy; opaque to the studio, as if it came from the disk.
+        return FileResponse(path, headers=FRESH) if path.exists() else Response("not there yet", 404)
+
+    @app.get("/download/{name}/{what}")
+    def download(name: str, what: str) -> Response:
+        job = find(name)
+        if what not in DOWNLOADS:
+            raise HTTPException(404, "no such file")
+        try:
+            data, kind = DOWNLOADS[what](job)
+        except UnderpaintError as error:
+            return Response(str(error), 409, media_type="text/plain")
+        return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}-{what}"'})
+
+
+def _first(*paths: Path) -> Response:
+    for path in paths:
+        if path.is_file():
+            return FileResponse(path, headers=FRESH)
+    raise HTTPException(404, "not there yet")
+
+
+def coalitions(job: Job) -> list[Path]:
+    """The pictures of an explanation's coalitions, the oldest first: of the first table alone."""
+    folder = job.result / "coalitions"
+    found = [path for path in folder.glob("*.png") if path.is_file()] if folder.is_dir() else []
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def draw_curves(job: Job) -> str:
+    """The losses so far, as SVG; nothing where there are none yet."""
+    try:
+        history = read_history(job.result / "history.csv")
+        text = svg.convergence(history, recipe_of(read_facts(job.result), job.result))[1] if history else ""
+    except UnderpaintError:
+        text = ""
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    # By itself in an <img> it needs its namespace, and ink that shows on light and dark.
+    return text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#808080" ', 1) or empty
+
+
+def _file(path: Path, kind: str) -> tuple[bytes, str]:
+    try:
+        return path.read_bytes(), kind
+    except OSError:
+        raise UnderpaintError(f"{path.name}: is not there yet") from None
+
+
+def _zip(root: Path, paths: list[Path]) -> tuple[bytes, str]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            archive.write(path, path.relative_to(root))
+    return buffer.getvalue(), "application/zip"
+
+
+def _figures(job: Job) -> tuple[bytes, str]:
+    press = Press(job.result, ("pdf", "svg", "png"))
+    return _zip(press.out, list(press))
+
+
+def _all(job: Job) -> tuple[bytes, str]:
+    if not job.result.is_dir():
+        raise UnderpaintError("there is nothing yet")
+    return _zip(
+        job.result, sorted(path for path in job.result.rglob("*") if path.is_file() and not path.name.startswith("."))
+    )
+
+
+DOWNLOADS: dict[str, Callable[[Job], tuple[bytes, str]]] = {
+    "pastiche.png": lambda job: _file(job.result / "pastiche.png", "image/png"),
+    "report.html": lambda job: _file(job.result / page.FILE, "text/html"),
+    "figures.zip": _figures,
+    "all.zip": _all,
+}
+"""By key: what a visitor may take away."""

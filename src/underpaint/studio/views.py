@@ -1,0 +1,125 @@
+"""Pieces of HTML that show a job. Everything that came from outside is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from underpaint.comparing import Comparison
+from underpaint.errors import UnderpaintError
+from underpaint.jobs.job import Job
+from underpaint.jobs.runner import Runner
+from underpaint.quality import Measure
+from underpaint.report import page
+from underpaint.studio.routes import coalitions
+
+NOTHING = '<div class="none">Nothing is painted yet.</div>'
+
+
+def duration(seconds: float) -> str:
+    """Rough, as people say it."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def status(runner: Runner, job: Job | None) -> str:
+    """Where it stands, with a bar."""
+    if job is None:
+        return '<div role="status">Choose pictures, then start.</div>'
+    state, progress = job.state, job.progress
+    share = 1.0 if state == "finished" else float(progress.get("share", 0.0))
+    words = {
+        "queued": f"waiting, {runner.place(job) or 0} before it",
+        "running": f"{progress.get('doing', 'starting')}, {share:.0%}",
+        "paused": f"paused at {share:.0%}",
+        "stopped": f"stopped at {share:.0%}; what there is is kept",
+        "finished": "finished",
+        "failed": f"failed: {job.error}",
+    }[state]
+    if state == "running" and progress.get("left"):
+        words += f", about {duration(progress['left'])} left"
+    if state == "running" and progress.get("coalitions"):
+        words += f", {progress['painted']} of {progress['coalitions']} coalitions"
+    kind = {"stylize": "Painting", "explain": "Explanation"}[job.order.kind]
+    bar = f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
+    return (
+        f'<div role="status" data-state="{state}"><strong>{kind}: {escape(job.title)}</strong><br>{escape(words)}{bar}</div>'
+    )
+
+
+def picture(job: Job | None) -> str:
+    """The picture as it stands."""
+    version = 0 if job is None else int(job.progress.get("version", 0))
+    if job is None or not version:
+        return NOTHING
+    source = f"/live/{job.name}?v={version}" if job.state != "finished" else f"/pastiche/{job.name}"
+    return f'<img src="{source}" data-version="{version}" alt="The pastiche as it stands">'
+
+
+def curves(job: Job | None, version: int) -> str:
+    """How the losses fall."""
+    if job is None or not (job.result / "history.csv").exists():
+        return ""
+    return f'<img src="/curves/{job.name}?v={version}" alt="Losses by step">'
+
+
+def explained(job: Job | None) -> str:
+    """An explanation: its page once it is finished, before that the coalitions as they come."""
+    if job is None:
+        return "<p>Paint a picture, then ask why it looks like that; or choose an explanation in the gallery.</p>"
+    if (job.result / page.FILE).exists() and job.order.kind == "explain":
+        title = f"The explanation of {escape(job.title)}"
+        return f'<iframe src="/report/{job.name}" sandbox="allow-scripts" title="{title}"></iframe>'
+    found = coalitions(job)
+    cards = "".join(
+        f'<figure><img src="/coalition/{job.name}/{place}" alt="Painted with {escape(path.stem)}" loading="lazy">'
+        f"<figcaption>{escape(path.stem)}</figcaption></figure>"
+        for place, path in enumerate(found)
+    )
+    return f'<div class="cards">{cards}</div>' if cards else "<p>The picture itself comes first, then its coalitions.</p>"
+
+
+def links(job: Job | None) -> str:
+    """What can be taken away."""
+    if job is None:
+        return ""
+    names = (
+        ["pastiche.png", "report.html", "figures.zip", "all.zip"] if job.state == "finished" else ["pastiche.png", "all.zip"]
+    )
+    return "".join(f'<a href="/download/{job.name}/{name}" download>{name}</a>' for name in names)
+
+
+def gallery(jobs: list[Job]) -> str:
+    """All runs, the newest first."""
+    if not jobs:
+        return "<p>No runs yet.</p>"
+    return '<div class="cards">' + "".join(_card(job) for job in jobs) + "</div>"
+
+
+def _card(job: Job) -> str:
+    has = (job.result / "pastiche.png").exists() or (job.folder / "live.webp").exists()
+    shown = f'<img src="/pastiche/{job.name}" alt="" loading="lazy">' if has else '<div class="none">-</div>'
+    return f"<figure>{shown}<figcaption>{escape(label(job))}</figcaption></figure>"
+
+
+def label(job: Job) -> str:
+    """A run in a list."""
+    try:
+        what = {"stylize": "", "explain": "why: "}[job.order.kind] + job.title
+    except UnderpaintError:
+        what = "damaged"
+    return f"{what} ({job.state}, {job.name[4:6]}-{job.name[6:8]} {job.name[9:11]}:{job.name[11:13]}, {job.name[-4:]})"
+
+
+def comparison(jobs: list[Job], found: Comparison, measures: Mapping[str, Measure]) -> str:
+    """Two runs side by side, with their figures."""
+    figures = "".join(_card(job) for job in jobs)
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th>'
+        + "".join(f"<td>{row.values[name]:.3f}</td>" if name in row.values else "<td></td>" for row in found.rows)
+        + f"<td>{measures[name].better} ({measures[name].against})</td></tr>"
+        for name in found.measures
+    )
+    notes = "".join(f"<li>{escape(line)}</li>" for line in (*found.notes, *(n for row in found.rows for n in row.notes)))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("measure", "first", "second", "better"))
+    table = f"<table><thead><tr>{head}</tr></thead>"
+    return f'<div class="cards wide">{figures}</div>{table}<tbody>{rows}</tbody></table><ul>{notes}</ul>'
