@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,15 @@ def _webp(rgb: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _pictures(job: Job, order: Order) -> dict[str, Path]:
-    """Files by role."""
-    return {role: job.folder / "inputs" / Path(name).name for role, name in order.pictures.items()}
+def _pictures(job: Job, order: Order) -> dict[str, Any]:
+    """Pictures by role, called what they were called where they came from."""
+    from underpaint import images
+
+    found = {}
+    for role, name in order.pictures.items():
+        picture = images.read(job.folder / "inputs" / Path(name).name, field=role)
+        found[role] = replace(picture, name=order.names.get(role, picture.name))
+    return found
 
 
 def _options(order: Order) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from underpaint import comparing, samples, session
+from underpaint import comparing, session
 from underpaint.errors import UnderpaintError
 from underpaint.estimate import estimate
 from underpaint.jobs.job import RESUMABLE, WAITING, Job
@@ -34,18 +33,16 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 """Of events: pages call them, nobody else; and nothing flickers while they run."""
 
 
-class PictureUpload(gr.Image):
-    """An upload that the package's own reader decodes, and nobody before it."""
+def upload(label: str, height: int, name: str | None = None) -> gr.Image:
+    """Takes a picture as it came, for the package's own reader to decode: Gradio would decode it before."""
+    component = gr.Image(label=label, sources=["upload", "clipboard"], type="filepath", height=height, elem_id=name)
+    # On the instance: a subclass of a component makes Gradio write a file beside this one.
+    component.preprocess = _as_it_came  # type: ignore[method-assign]
+    return component
 
-    is_template = True
 
-    def preprocess(self, payload: Any) -> Upload | None:  # type: ignore[override]
-        """The file as it came."""
-        return None if payload is None else Upload(Path(payload.path), Path(payload.orig_name or "picture").name)
-
-    def postprocess(self, value: Any) -> Any:
-        """Pictures come in here and do not go out."""
-        return super().postprocess(None if isinstance(value, Upload) else value)
+def _as_it_came(payload: Any) -> Any:
+    return None if payload is None else Upload(Path(payload.path), Path(payload.orig_name or "picture").name)
 
 
 def _visitor(request: gr.Request) -> str:
@@ -114,18 +111,19 @@ class Pages:
             button.click(self._submitter(kind), fields, [current], **PRIVATE)
         for button, action in ((pause, self.runner.pause), (stop, self.runner.stop), (resume, self.runner.resume)):
             button.click(self._acting(action), [current], None, **PRIVATE)
-        for field in fields[4:]:
+        for field in fields[2:]:
             if isinstance(field, gr.Radio | gr.Slider):
                 event = field.release if isinstance(field, gr.Slider) else field.change
                 event(self._guess, fields, guess, trigger_mode="always_last", **PRIVATE)
 
     def _form(self) -> list[Any]:
         """The widgets, in the order of `_read`."""
-        content = PictureUpload(label="Photograph", sources=["upload", "clipboard"], type="filepath", height=200)
-        sample_content = gr.Dropdown([("none", ""), *samples.photographs()], value="", label="or a sample photograph")
-        style = PictureUpload(label="Painting", sources=["upload", "clipboard"], type="filepath", height=200)
-        sample_style = gr.Dropdown([("none", ""), *samples.styles()], value="", label="or a sample painting")
-        size = gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels")
+        content = upload("Photograph", 200, "content")
+        photographs, paintings = form.sample_files(self.runner.runs / ".samples")
+        gr.Examples([[str(path)] for path in photographs], [content], label="or a sample", api_visibility="private")
+        style = upload("Painting", 200, "style")
+        gr.Examples([[str(path)] for path in paintings], [style], label="or a sample", api_visibility="private")
+        size = gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels", elem_id="size")
         preset = gr.Radio(["draft", "standard", "fine"], value="standard", label="How much time to spend")
         strength = gr.Slider(0, 1, 0.5, step=0.05, label="From content (0) to style (1)")
         with gr.Accordion("More", open=False):
@@ -135,30 +133,22 @@ class Pages:
             )
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
-            others = [
-                PictureUpload(label=f"Painting {n}", sources=["upload", "clipboard"], type="filepath", height=120)
-                for n in range(2, STYLES + 1)
-            ]
+            others = [upload(f"Painting {n}", 120) for n in range(2, STYLES + 1)]
             shares = [gr.Number(1, minimum=0, label=f"Share of painting {n}") for n in range(1, STYLES + 1)]
-            masks = [
-                PictureUpload(label=label, sources=["upload", "clipboard"], type="filepath", height=120)
-                for label in ("Mask of the photograph", "Mask of the painting")
-            ]
-        first = [content, sample_content, style, sample_style, size, preset, strength, network, keep_color, seed]
+            masks = [upload(label, 120) for label in ("Mask of the photograph", "Mask of the painting")]
+        first = [content, style, size, preset, strength, network, keep_color, seed]
         return [*first, *layers, *others, *shares, *masks]
 
     @staticmethod
     def _read(values: tuple[Any, ...]) -> Form:
-        content, sample_content, style, sample_style, size, preset, strength, network, keep_color, seed = values[:10]
-        rest = list(values[10:])
+        content, style, size, preset, strength, network, keep_color, seed = values[:8]
+        rest = list(values[8:])
         layers = dict(zip(LAYERS, rest[: len(LAYERS)], strict=True))
         rest = rest[len(LAYERS) :]
         styles, shares, masks = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -2], rest[-2:]
         return Form(
             content=content,
             styles=styles,
-            sample_content=sample_content or "",
-            sample_style=sample_style or "",
             shares=[share or 0 for share in shares],
             content_mask=masks[0],
             style_mask=masks[1],
@@ -175,9 +165,8 @@ class Pages:
         def submit(request: gr.Request, *values: Any) -> str:
             asked = self._read(values)
             try:
-                with tempfile.TemporaryDirectory() as folder:
-                    files, names = asked.pictures(Path(folder))
-                    return self.runner.submit(asked.order(kind, _visitor(request), names), files).name
+                files, names = asked.pictures()
+                return self.runner.submit(asked.order(kind, _visitor(request), names), files).name
             except UnderpaintError as error:
                 raise gr.Error(str(error), duration=None, print_exception=False) from None
 
@@ -195,12 +184,11 @@ class Pages:
         """Time and memory, before anything starts."""
         asked = self._read(values)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                files, _ = asked.pictures(Path(folder))
-                if not {"content", "style1"} <= files.keys() or asked.network != "compact":
-                    return ""
-                wish = session.prepare(files["content"], files["style1"], device=self.runner.device, **asked.recipe())
-                found = estimate(session.Session(wish.recipe, wish.pictures, wish.options).scene)
+            files, _ = asked.pictures()
+            if not {"content", "style1"} <= files.keys() or asked.network != "compact":
+                return ""
+            wish = session.prepare(files["content"], files["style1"], device=self.runner.device, **asked.recipe())
+            found = estimate(session.Session(wish.recipe, wish.pictures, wish.options).scene)
         except UnderpaintError:
             return ""
         return f"About {views.duration(found.seconds)} and {found.bytes / 2**30:.1f} GiB; explained, about 35 times as long."

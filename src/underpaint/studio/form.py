@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from underpaint import images, samples
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
@@ -33,15 +35,12 @@ class Form:
 
     Attributes:
         content, styles: what was uploaded; None where nothing was.
-        sample_content, sample_style: names of samples, used where nothing was uploaded; empty for none.
         shares: of the styles.
         layers: weight by style layer.
     """
 
     content: Upload | None
     styles: Sequence[Upload | None]
-    sample_content: str
-    sample_style: str
     shares: Sequence[float]
     content_mask: Upload | None
     style_mask: Upload | None
@@ -72,35 +71,13 @@ class Form:
         default = Recipe().model_dump()
         return {name: value for name, value in wanted.items() if name == "size" or value != default.get(name)}
 
-    def pictures(self, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-        """Files and names by role; a sample photograph is written into `folder`."""
-        files: dict[str, Path] = {}
-        names: dict[str, str] = {}
-
-        def take(role: str, upload: Upload | None) -> None:
-            if upload is not None:
-                files[role], names[role] = upload.path, upload.name
-
-        take("content", self.content or self._sample_photograph(folder))
-        styles: list[Upload | None] = [s for s in self.styles if s is not None] or [self._sample_style()]
-        for number, style in enumerate(styles, 1):
-            take(f"style{number}", style)
-        take("content_mask", self.content_mask)
-        take("style_mask", self.style_mask)
-        return files, names
-
-    def _sample_photograph(self, folder: Path) -> Upload | None:
-        if not self.sample_content:
-            return None
-        path = folder / f"{self.sample_content}.png"
-        images.write(path, samples.photograph(self.sample_content).astype("float32") / 255)
-        return Upload(path, path.name)
-
-    def _sample_style(self) -> Upload | None:
-        if not self.sample_style:
-            return None
-        path = samples.style_path(self.sample_style)
-        return Upload(path, path.name)
+    def pictures(self) -> tuple[dict[str, Path], dict[str, str]]:
+        """Files and names by role."""
+        styles = [style for style in self.styles if style is not None]
+        named = {"content": self.content, "content_mask": self.content_mask, "style_mask": self.style_mask}
+        given = {role: upload for role, upload in named.items() if upload is not None}
+        given |= {f"style{number}": style for number, style in enumerate(styles, 1)}
+        return {role: upload.path for role, upload in given.items()}, {role: upload.name for role, upload in given.items()}
 
     def order(self, kind: Literal["stylize", "explain"], visitor: str, names: dict[str, str]) -> Order:
         """Without pictures, which the runner takes.
@@ -128,3 +105,15 @@ def python(job: Job) -> str:
     verb = {"stylize": "stylize", "explain": "explain"}[order.kind]
     inner = ",\n    ".join([*arguments, *masks, *fields, 'out="out/again"'])
     return f"import underpaint\n\nunderpaint.{verb}(\n    {inner},\n)"
+
+
+def sample_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The sample photographs, written into `folder`, and the sample paintings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    photographs = []
+    for name in samples.photographs():
+        path = folder / f"{name}.png"
+        if not path.exists():
+            images.write(path, samples.photograph(name).astype(np.float32) / 255)
+        photographs.append(path)
+    return photographs, [samples.style_path(name) for name in samples.styles()]

@@ -91,8 +91,9 @@ def draw_curves(job: Job) -> str:
     except UnderpaintError:
         text = ""
     empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    # By itself in an <img> it needs its namespace, and ink that shows on light and dark.
-    return text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#808080" ', 1) or empty
+    # By itself in an <img> it needs its namespaces, and ink that shows on light and dark.
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return text.replace("<svg ", f'<svg {spaces} color="#808080" ', 1) or empty
 
 
 def _file(path: Path, kind: str) -> tuple[bytes, str]:
