@@ -41,7 +41,7 @@ class Visit:
 
     def check(self):
         """Nothing was complained of, and nothing asked of another host."""
-        assert self.complaints == []
+        assert self.complaints == [], self.complaints
         assert [url for url in self.requests if not url.startswith(self.home)] == []
         self.context.close()
 

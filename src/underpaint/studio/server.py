@@ -76,7 +76,8 @@ def serve(runner: Runner, host: str, port: int, names: Sequence[str] = ()) -> No
             raise UnderpaintError(f"--port {port}: {error.strerror}; choose another with --port") from None
         own = [host, *names] if host not in ("0.0.0.0", "::") else [*names, *_names_here(names)]
         app = application(runner, own, secret)
-        config = uvicorn.Config(app, log_level="warning", server_header=False, proxy_headers=True)
+        # Pages keep connections open for as long as they are; nobody waits for them to be closed.
+        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
