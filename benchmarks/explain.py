@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -331,17 +331,31 @@ def between(ours: Sequence[Case], theirs: Mapping[int, Mapping[str, float]], num
     return f"{rate(counts):.2f} ({int(counts[:, 1].sum())} pairs, {len(numbers)} pictures)"
 
 
+def across_seeds(args: argparse.Namespace, some: Sequence[Case]) -> str:
+    """Of pairs of layers that the first table alone tells apart, the share that each other table alone orders alike."""
+    counts, pictures = np.zeros(2), 0
+    for case in some:
+        folder = args.out / args.of / case.pair.name
+        if not is_done(folder, 2):
+            continue
+        e = Explanation.load(folder)
+        noise, outcomes = e.game().noise, e.table.outcomes("heldout")
+        tables = {
+            seed: {k: v for k, v in outcomes.items() if k[0] == seed} for seed in sorted({seed for seed, _ in outcomes})
+        }
+        games = [replace(Exact.of(e.players, table), noise=noise) for table in tables.values()]
+        apart = [(e.players[i], e.players[j]) for i, j in games[0].resolved()]
+        for game in games[1:]:
+            phi = dict(zip(e.players, (x.value for x in game.shapley()), strict=True))
+            counts += (concordance(phi, apart, tie=TIE) or 0.0) * len(apart), len(apart)
+        pictures += 1
+    return f"each other seed by itself | {counts[0] / max(counts[1], 1):.2f} ({counts[1]:.0f} pairs, {pictures} pictures)"
+
+
 def reliability(args: argparse.Namespace) -> None:
     """Exact Shapley values of the headline judge against those of other seeds, size, network, optimiser and judges."""
     main = cases(args, args.of)
-    again: dict[int, Mapping[str, float]] = {}
-    for number, case in main.items():
-        folder = args.out / args.of / case.pair.name
-        if is_done(folder, 2):
-            e = Explanation.load(folder)
-            outcomes = {(seed, mask): v for (seed, mask), v in e.table.outcomes("heldout").items() if seed == 1}
-            again[number] = dict(zip(e.players, (x.value for x in Exact.of(e.players, outcomes).shapley()), strict=True))
-    found: dict[str, Mapping[int, Mapping[str, float]]] = {"another seed": again}
+    found: dict[str, Mapping[int, Mapping[str, float]]] = {}
     found |= {
         variant: {n: c.phi for n, c in cases(args, variant).items()}
         for variant in VARIANTS
@@ -350,6 +364,7 @@ def reliability(args: argparse.Namespace) -> None:
     judges = sorted({m for c in main.values() for m in c.values if m.startswith("shapley:")})
     found |= {judge: {n: c.values[judge] for n, c in main.items() if judge in c.values} for judge in judges}
     print(f"| φ of | concordance with φ of {args.of} |\n|---|---|")
+    print(f"| {across_seeds(args, list(main.values()))} |", flush=True)
     for name, phis in found.items():
         numbers = [n for n in phis if n in main]
         if numbers:

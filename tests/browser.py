@@ -41,7 +41,9 @@ class Visit:
 
     def check(self):
         """Nothing was complained of, and nothing asked of another host."""
-        assert self.complaints == [], self.complaints
+        # Gradio's own stand-in for a stream says this when a page closes it.
+        complaints = [line for line in self.complaints if line != "Method not implemented."]
+        assert complaints == [], complaints
         assert [url for url in self.requests if not url.startswith(self.home)] == []
         self.context.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import gradio as gr
 from underpaint import comparing, session
 from underpaint.errors import UnderpaintError
 from underpaint.estimate import estimate
+from underpaint.files import write_bytes
 from underpaint.jobs.job import RESUMABLE, WAITING, Job
 from underpaint.jobs.runner import Runner
 from underpaint.networks import registry
@@ -45,6 +47,14 @@ def _as_it_came(payload: Any) -> Any:
     return None if payload is None else Upload(Path(payload.path), Path(payload.orig_name or "picture").name)
 
 
+def _secret(runs: Path) -> str:
+    """What browsers' memory is encrypted with: the same after a restart, so that a page finds its job again."""
+    path = runs / ".secret"
+    if not path.exists():
+        write_bytes(path, secrets.token_hex(16).encode())
+    return path.read_text(encoding="ascii")
+
+
 def _visitor(request: gr.Request) -> str:
     headers = dict(request.headers)
     return visitor_of(headers.get("cookie", "")) or headers.get("x-underpaint-visitor", "")
@@ -75,7 +85,7 @@ class Pages:
             gr.Markdown(
                 "# Underpaint studio\nPaint a photograph in the style of a painting, then ask which layer painted what."
             )
-            current = gr.BrowserState("", storage_key="underpaint-job")
+            current = gr.BrowserState("", storage_key="underpaint-job", secret=_secret(self.runner.runs))
             with gr.Tabs():
                 with gr.Tab("Make"):
                     self._make(current)
