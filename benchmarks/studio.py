@@ -75,9 +75,8 @@ def page(folder: Path) -> None:
                     seen.append((time.perf_counter(), version))
                 tab.wait_for_timeout(50)
             gaps = np.diff([when for when, _ in seen])
-            print(
-                f"live picture at 256 px: {len(seen) / (time.perf_counter() - begun):.2f} a second, longest gap {gaps.max():.2f} s"
-            )
+            often = len(seen) / (time.perf_counter() - begun)
+            print(f"live picture at 256 px: {often:.2f} a second, longest gap {gaps.max():.2f} s")
             browser.close()
     finally:
         server.terminate()
