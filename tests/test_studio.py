@@ -177,6 +177,23 @@ def test_explain_and_take_paint_away(visit, server, pair):
     assert "In plain words" in frame.inner_text("body")
 
 
+def test_samples_can_be_clicked(visit, server):
+    tab = visit.tab
+    for place, name in ((1, "content"), (4, "style")):
+        tab.locator("button.gallery-item").nth(place).click()
+        tab.wait_for_selector(f"#{name} img", timeout=WAIT)
+    number = tab.locator("#size input[type=number]")
+    number.fill("64")
+    number.press("Enter")
+    tab.get_by_label("draft", exact=True).check()
+    tab.click("#start")
+    state(tab, "finished")
+    assert json.loads((server.folders()[-1] / "order.json").read_text())["names"] == {
+        "content": "chelsea.png",
+        "style1": "dunes.jpg",
+    }
+
+
 def huge(path):
     """A header that claims 200 megapixels."""
 

@@ -47,6 +47,15 @@ def _as_it_came(payload: Any) -> Any:
     return None if payload is None else Upload(Path(payload.path), Path(payload.orig_name or "picture").name)
 
 
+def _samples(component: gr.Image, paths: list[Path]) -> None:
+    """Pictures to click instead of an upload.
+
+    Not gr.Examples: it updates the component's settings, and Gradio then makes it anew without `_as_it_came`.
+    """
+    shown = gr.Dataset(components=[component], samples=[[str(path)] for path in paths], type="index", label="or a sample")
+    shown.click(lambda place: str(paths[place]), [shown], [component], **PRIVATE)
+
+
 def _secret(runs: Path) -> str:
     """What browsers' memory is encrypted with: the same after a restart, so that a page finds its job again."""
     path = runs / ".secret"
@@ -130,9 +139,9 @@ class Pages:
         """The widgets, in the order of `_read`."""
         content = upload("Photograph", 200, "content")
         photographs, paintings = form.sample_files(self.runner.runs / ".samples")
-        gr.Examples([[str(path)] for path in photographs], [content], label="or a sample", api_visibility="private")
+        _samples(content, photographs)
         style = upload("Painting", 200, "style")
-        gr.Examples([[str(path)] for path in paintings], [style], label="or a sample", api_visibility="private")
+        _samples(style, paintings)
         size = gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels", elem_id="size")
         preset = gr.Radio(["draft", "standard", "fine"], value="standard", label="How much time to spend")
         strength = gr.Slider(0, 1, 0.5, step=0.05, label="From content (0) to style (1)")
