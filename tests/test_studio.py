@@ -348,3 +348,15 @@ def test_other_machines_only_with_a_password(tmp_path):
     assert told.returncode == 2
     assert "set UNDERPAINT_PASSWORD" in told.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        words = ["studio", "--port", str(other.getsockname()[1]), "--runs", str(tmp_path / "runs")]
+        command = [sys.executable, "-m", "underpaint", *words]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert told.returncode == 2
+    assert "choose another with --port" in told.stderr
+    assert "Traceback" not in told.stderr

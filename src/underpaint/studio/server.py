@@ -63,25 +63,33 @@ def serve(runner: Runner, host: str, port: int, names: Sequence[str] = ()) -> No
     Raises:
         UnderpaintError: the port is taken, or a password is missing.
     """
+    try:
+        secret = password()
+        check_host(host, secret)
+        with _listen(host, port) as listener:
+            own = [host, *names] if host not in ("0.0.0.0", "::") else [*names, *_names_here(names)]
+            _run(application(runner, own, secret), listener)
+    finally:
+        runner.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UnderpaintError(f"--port {port}: {error.strerror}; choose another with --port") from None
+    return listener
+
+
+def _run(app: Any, listener: socket.socket) -> None:
     import uvicorn
 
-    secret = password()
-    check_host(host, secret)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise UnderpaintError(f"--port {port}: {error.strerror}; choose another with --port") from None
-        own = [host, *names] if host not in ("0.0.0.0", "::") else [*names, *_names_here(names)]
-        app = application(runner, own, secret)
-        # Pages keep connections open for as long as they are; nobody waits for them to be closed.
-        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            runner.close()
+    # Pages keep connections open for as long as they are; nobody waits for them to be closed.
+    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _names_here(names: Sequence[str]) -> list[str]:
