@@ -39,6 +39,12 @@ class Visit:
         self.tab.on("request", lambda r: None if r.url.startswith(("data:", "blob:")) else self.requests.append(r.url))
         self.tab.goto(address)
 
+    def reload(self):
+        """Leaves the page and comes back; what its open streams say of being cut off is no complaint."""
+        before = len(self.complaints)
+        self.tab.reload()
+        del self.complaints[before:]
+
     def overflow(self):
         return self.tab.evaluate("() => document.documentElement.scrollWidth - innerWidth")
 

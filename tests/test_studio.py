@@ -142,17 +142,17 @@ def test_upload_paint_watch_and_keep(visit, server, pair):
 
 def test_pause_reload_and_resume(visit, server, pair):
     tab = visit.tab
-    choose(tab, pair, size=256, preset="standard")
+    choose(tab, pair, size=256, preset="fine")  # long enough not to end by itself
     tab.click("#start")
     tab.wait_for_selector("#stage img", timeout=WAIT)
     tab.click("#pause")
     state(tab, "paused")
-    tab.reload()
+    visit.reload()
     state(tab, "paused")
     assert (server.folders()[-1] / "result" / "pastiche.png").exists()
     tab.click("#resume")
     state(tab, "running")
-    tab.reload()
+    visit.reload()
     state(tab, "running")
     tab.click("#stop")
     state(tab, "stopped")
@@ -220,7 +220,7 @@ def test_bad_uploads_get_a_clear_word_and_the_server_lives(visit, server, pair, 
         tab.click("#start")
         tab.get_by_text(says).wait_for(timeout=WAIT)
         assert str(tmp_path) not in tab.inner_text("body")
-        tab.reload()
+        visit.reload()
         tab.set_input_files("#style input[type=file]", str(pair[1]))
         tab.wait_for_selector("#style img", timeout=WAIT)
     assert len(server.folders()) == before
