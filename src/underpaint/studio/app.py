@@ -34,6 +34,18 @@ WELCOME = "Paint a photograph in the style of a painting, then ask which layer p
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Of events: pages call them, nobody else; and nothing flickers while they run."""
 
+QUICK: dict[str, Any] = PRIVATE | {"queue": False}
+"""Of events that answer at once and raise nothing. Gradio opens and closes its queue's stream between any two events: with a look
+twice a second in the queue, what was asked in that moment never came back, and a page stood still."""
+
+COLOURS = ("no", "luminance", "histogram", "covariance")
+
+WELCOME = "Paint a photograph in the style of a painting, then ask which layer painted what."
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""Of events: pages call them, nobody else; nothing flickers while they run; and they answer at once, past Gradio's queue, whose
+stream is closed and opened between any two of them: what was asked in that moment never came back, and a page stood still."""
+
 
 def upload(label: str, height: int, name: str | None = None) -> gr.Image:
     """Takes a picture as it came, for the package's own reader to decode: Gradio would decode it before."""
@@ -53,7 +65,7 @@ def _samples(component: gr.Image, paths: list[Path]) -> None:
     Not gr.Examples: it updates the component's settings, and Gradio then makes it anew without `_as_it_came`.
     """
     shown = gr.Dataset(components=[component], samples=[[str(path)] for path in paths], type="index", label="or a sample")
-    shown.click(lambda place: str(paths[place]), [shown], [component], **PRIVATE)
+    shown.click(lambda place: str(paths[place]), [shown], [component], **QUICK)
 
 
 def _secret(runs: Path) -> str:
@@ -125,15 +137,15 @@ class Pages:
         shown = [status, stage, curves, pause, stop, resume]
         seen = gr.State(())
         timer = gr.Timer(TICK)
-        timer.tick(self._look, [current, seen], [*shown, seen], **PRIVATE)
+        timer.tick(self._look, [current, seen], [*shown, seen], **QUICK)
         for button, kind in ((start, "stylize"), (why, "explain")):
             button.click(self._submitter(kind), fields, [current], **PRIVATE)
         for button, action in ((pause, self.runner.pause), (stop, self.runner.stop), (resume, self.runner.resume)):
-            button.click(self._acting(action), [current], None, **PRIVATE)
+            button.click(self._acting(action), [current], None, **QUICK)
         for field in fields[2:]:
             if isinstance(field, gr.Radio | gr.Slider):
                 event = field.release if isinstance(field, gr.Slider) else field.change
-                event(self._guess, fields, guess, trigger_mode="always_last", **PRIVATE)
+                event(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
 
     def _form(self) -> list[Any]:
         """The widgets, in the order of `_read`."""
@@ -242,7 +254,7 @@ class Pages:
         why = gr.HTML(views.explained(None), elem_classes="why", elem_id="why")
         seen = gr.State(())
         ask.click(self._ask, [current], [current], **PRIVATE)
-        gr.Timer(2 * TICK).tick(self._look_why, [current, seen], [status, why, seen], **PRIVATE)
+        gr.Timer(2 * TICK).tick(self._look_why, [current, seen], [status, why, seen], **QUICK)
 
     def _ask(self, name: str, request: gr.Request) -> str:
         """An explanation of the same pictures by the same recipe."""
@@ -292,10 +304,10 @@ class Pages:
             sure = gr.Checkbox(False, label="Yes, delete this run and all its files", elem_id="sure")
             remove = gr.Button("Remove", variant="stop", elem_id="remove")
         lists = [cards, first, second]
-        tab.select(self._list, None, lists, **PRIVATE)
-        refresh.click(self._list, None, lists, **PRIVATE)
-        first.change(self._about, [first], [told, command, python], **PRIVATE)
-        opened.click(lambda name: name or "", [first], [current], **PRIVATE)
+        tab.select(self._list, None, lists, **QUICK)
+        refresh.click(self._list, None, lists, **QUICK)
+        first.change(self._about, [first], [told, command, python], **QUICK)
+        opened.click(lambda name: name or "", [first], [current], **QUICK)
         compared.click(self._compare, [first, second], [table], api_visibility="private")
         remove.click(self._remove, [first, sure], [*lists, sure], **PRIVATE)
 
