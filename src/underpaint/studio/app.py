@@ -35,16 +35,12 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 """Of events: pages call them, nobody else; and nothing flickers while they run."""
 
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}
-"""Of events that answer at once and raise nothing. Gradio opens and closes its queue's stream between any two events: with a look
-twice a second in the queue, what was asked in that moment never came back, and a page stood still."""
+"""Of events that answer at once and raise nothing. Gradio opens and closes its queue's stream between any two events: with a
+look twice a second in the queue, what was asked in that moment never came back, and a page stood still."""
 
 COLOURS = ("no", "luminance", "histogram", "covariance")
 
 WELCOME = "Paint a photograph in the style of a painting, then ask which layer painted what."
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-"""Of events: pages call them, nobody else; nothing flickers while they run; and they answer at once, past Gradio's queue, whose
-stream is closed and opened between any two of them: what was asked in that moment never came back, and a page stood still."""
 
 
 def upload(label: str, height: int, name: str | None = None) -> gr.Image:
