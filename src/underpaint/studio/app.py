@@ -38,10 +38,6 @@ QUICK: dict[str, Any] = PRIVATE | {"queue": False}
 """Of events that answer at once and raise nothing. Gradio opens and closes its queue's stream between any two events: with a
 look twice a second in the queue, what was asked in that moment never came back, and a page stood still."""
 
-COLOURS = ("no", "luminance", "histogram", "covariance")
-
-WELCOME = "Paint a photograph in the style of a painting, then ask which layer painted what."
-
 
 def upload(label: str, height: int, name: str | None = None) -> gr.Image:
     """Takes a picture as it came, for the package's own reader to decode: Gradio would decode it before."""
