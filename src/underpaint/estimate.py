@@ -67,3 +67,8 @@ def _once(network: Network, image: torch.Tensor, layer: str) -> float:
     tape = network.tape(image, [layer])
     tape.pullback({layer: _ones}).sum().item()  # .item() waits for a GPU
     return time.perf_counter() - begun
+
+
+def duration(seconds: float) -> str:
+    """Rough, as people say it: `40 s`, `4 min`."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,169 @@
+"""Commands that explain: explain, where, ablate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from underpaint.cli import bars
+from underpaint.cli.fields import numbers_of, options_of, run_fields
+from underpaint.cli.options import (
+    AsJson,
+    Device,
+    LayerWeight,
+    Network,
+    Optimizer,
+    Precision,
+    PresetOption,
+    Quiet,
+    RecipeFile,
+    Seed,
+    Statistic,
+    Strength,
+    StyleLayers,
+    Weights,
+)
+from underpaint.cli.terminal import app, console
+from underpaint.cli.work import explain_on
+from underpaint.errors import UnderpaintError
+
+
+@app.command()
+def explain(
+    content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: out/CONTENT-STYLE-why.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Complete tables of coalitions.")] = 1,
+    permutations: Annotated[
+        int | None, typer.Option(help="Of 9 to 16 style layers: orders to sample Shapley values by, an even number [16].")
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also with the network's weights shuffled, block by block.")
+    ] = False,
+    network: Network = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [256].")] = None,
+    preset: PresetOption = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
+    strength: Strength = None,
+    style_layers: StyleLayers = None,
+    layer_weight: LayerWeight = None,
+    statistic: Statistic = None,
+    recipe: RecipeFile = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE and explain it: which layer painted what, how sure that is, and whether it holds
+    when the layer is taken away. The same command goes on where it was stopped."""
+    from underpaint import explaining
+
+    fields, base = run_fields(
+        recipe,
+        layer_weight,
+        style_layers,
+        network=network,
+        size=size,
+        preset=preset,
+        optimizer=optimizer,
+        seed=seed,
+        strength=strength,
+        statistic=statistic,
+        precision=precision,
+    )
+    folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
+    options = options_of(weights, device, False, 0, quiet)
+    fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
+    explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
+
+
+@app.command()
+def where(
+    folder: Annotated[Path, typer.Argument(help="Folder of an explanation.")],
+    box: Annotated[str, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in pixels of the pastiche.")],
+    out: Annotated[Path | None, typer.Option("--out", help="A new .png file. Default: where.png in the folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which layers painted a box of an explained pastiche, and where in the style picture it comes from."""
+    from underpaint.explanation import Explanation
+
+    numbers = numbers_of("--box", box, int)
+    if numbers is None or len(numbers) != 4:
+        raise UnderpaintError(f"--box {box}: give LEFT,TOP,WIDTH,HEIGHT, e.g. 40,30,64,64")
+    path = out or folder / "where.png"
+    if out is not None and path.exists():
+        raise UnderpaintError(f"{path}: is there already; name a new file")
+    left, top, width, height = numbers
+    shares = Explanation.load(folder).draw_region((left, top, width, height), path)
+    if as_json:
+        print(json.dumps({"picture": str(path), "shares": shares}))
+        return
+    for term, share in shares.items():
+        console.print(f"{term:>20}  {share:6.1%}", highlight=False)
+    console.print(f"{path}", highlight=False)
+
+
+@app.command()
+def ablate(
+    content: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    style: Annotated[Path, typer.Argument(help="The painting.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: out/CONTENT-STYLE-ablation.")] = None,
+    configs: Annotated[
+        str | None,
+        typer.Option(
+            help="all, none, shallow, mid, deep, drop:LAYER, only:LAYER or layers with + between them, with commas. "
+            "Default: all, shallow, mid, deep and each layer left out."
+        ),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    network: Network = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [256].")] = None,
+    preset: PresetOption = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
+    strength: Strength = None,
+    style_layers: StyleLayers = None,
+    layer_weight: LayerWeight = None,
+    statistic: Statistic = None,
+    recipe: RecipeFile = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE with some of the style layers at a time. The same command goes on where it was
+    stopped."""
+    from underpaint import ablating
+
+    fields, base = run_fields(
+        recipe,
+        layer_weight,
+        style_layers,
+        network=network,
+        size=size,
+        preset=preset,
+        optimizer=optimizer,
+        seed=seed,
+        strength=strength,
+        statistic=statistic,
+        precision=precision,
+    )
+    wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
+    folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
+    options = options_of(weights, device, False, 0, quiet)
+    made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
+    bars.advance(made, quiet)
+    result = made.result
+    if as_json:
+        print(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
+    elif not quiet:
+        for name, outcomes in result.outcomes.items():
+            console.print(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}", highlight=False)
+        console.print(f"{folder / 'gallery.png'}, {folder / 'ablation.csv'}", highlight=False)

@@ -1,0 +1,71 @@
+"""Fields: what flags say, as fields of a recipe and as options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from underpaint.cli.bars import download_bar
+from underpaint.cli.terminal import console
+from underpaint.errors import UnderpaintError
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def numbers_of(flag: str, text: str | None, kind: type) -> tuple[Any, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise UnderpaintError(f"{flag} {text}: give numbers with commas between them, e.g. 20,30,40") from None
+
+
+def layers_of(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UnderpaintError(f"layers: {repeated} is named twice; name each once")
+    return dict.fromkeys(names, 1.0)
+
+
+def layer_weights(pairs: list[str], layers: dict[str, float] | None, base: Any) -> dict[str, float]:
+    """The style layers with the weights of `--layer-weight` put in; a layer that was not there joins them."""
+    from underpaint.recipe import Recipe
+
+    weights = dict(layers or (base or Recipe()).style_layers)
+    for pair in pairs:
+        layer, _, weight = pair.partition("=")
+        try:
+            weights[layer] = float(weight)
+        except ValueError:
+            raise UnderpaintError(f"--layer-weight {pair}: write LAYER=W, e.g. relu1_1=0.5") from None
+    return weights
+
+
+def start_kind(start: str | None) -> str | None:
+    return start if start in (None, "content", "noise") else "file"
+
+
+def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool) -> Any:
+    from underpaint.session import Options
+
+    announce = None if quiet else lambda text: console.print(text, highlight=False)
+    return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar())
+
+
+def run_fields(
+    recipe: Path | None, layer_weight: list[str] | None, style_layers: str | None, **others: Any
+) -> tuple[dict[str, Any], Any]:
+    """A recipe's fields from flags, and the recipe of --recipe."""
+    from underpaint import recipe as recipes
+
+    fields = given(**{name: getattr(value, "value", value) for name, value in others.items()})
+    fields |= given(style_layers=layers_of(style_layers))
+    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    if layer_weight:
+        fields["style_layers"] = layer_weights(layer_weight, fields.get("style_layers"), base)
+    return fields, base

@@ -1,0 +1,214 @@
+"""Commands that paint: stylize, resume, save, demo, networks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from underpaint.cli.fields import given, layer_weights, layers_of, numbers_of, options_of, start_kind
+from underpaint.cli.options import (
+    AsJson,
+    Deterministic,
+    Device,
+    Frames,
+    LayerWeight,
+    Network,
+    Optimizer,
+    Out,
+    Precision,
+    Preset,
+    PresetOption,
+    Quiet,
+    RecipeFile,
+    Seed,
+    Statistic,
+    Strength,
+    StyleLayers,
+    Weights,
+)
+from underpaint.cli.terminal import app
+from underpaint.cli.work import explain_on, paint_on
+from underpaint.errors import UnderpaintError
+
+
+@app.command()
+def stylize(
+    content: Annotated[Path | None, typer.Argument(help="The photograph.", show_default=False)] = None,
+    style: Annotated[list[Path] | None, typer.Argument(help="One or more paintings.", show_default=False)] = None,
+    out: Out = None,
+    network: Network = None,
+    polish: Annotated[int | None, typer.Option(help="Steps with VGG-19 after the compact network's last.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [512].")] = None,
+    preset: PresetOption = None,
+    iterations: Annotated[
+        str | None,
+        typer.Option(help="Steps at each size, finest first, e.g. 20,30,40: the last holds for the rest."),
+    ] = None,
+    optimizer: Optimizer = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    start: Annotated[str | None, typer.Option(help="content, noise, or a picture file.")] = None,
+    strength: Strength = None,
+    style_weight: Annotated[float | None, typer.Option(help="Weight of all style terms.")] = None,
+    content_weight: Annotated[float | None, typer.Option(help="Weight of all content terms.")] = None,
+    smoothness: Annotated[float | None, typer.Option(help="Weight of the smoothness term.")] = None,
+    layer_weight: LayerWeight = None,
+    style_layers: StyleLayers = None,
+    content_layers: Annotated[str | None, typer.Option(help="Content layers, e.g. relu4_2.")] = None,
+    statistic: Statistic = None,
+    style_weights: Annotated[str | None, typer.Option(help="Shares of several styles, e.g. 2,1.")] = None,
+    style_scale: Annotated[float | None, typer.Option(help="Size of the style relative to the pastiche.")] = None,
+    pooling: Annotated[str | None, typer.Option(help="max or average.")] = None,
+    keep_color: Annotated[str | None, typer.Option(help="luminance, histogram or covariance.")] = None,
+    content_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the content.")] = None,
+    style_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the style.")] = None,
+    recipe: RecipeFile = None,
+    carry: Annotated[Path | None, typer.Option("--from", help="Finished run to carry to a larger --size.")] = None,
+    weights: Weights = None,
+    frames: Frames = 0,
+    deterministic: Deterministic = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint CONTENT in the style of STYLE."""
+    from underpaint import recipe as recipes
+    from underpaint import session
+
+    fields = given(
+        network=network,
+        polish=polish,
+        size=size,
+        preset=None if preset is None else preset.value,
+        iterations=numbers_of("--iterations", iterations, int),
+        optimizer=optimizer,
+        seed=seed,
+        precision=precision,
+        start=start_kind(start),
+        strength=strength,
+        style_weight=style_weight,
+        content_weight=content_weight,
+        smoothness=smoothness,
+        style_layers=layers_of(style_layers),
+        content_layers=layers_of(content_layers),
+        statistic=statistic,
+        style_weights=numbers_of("--style-weights", style_weights, float),
+        style_scale=style_scale,
+        pooling=pooling,
+        keep_color=keep_color,
+    )
+    options = options_of(weights, device, deterministic, frames, quiet)
+    if carry is not None:
+        if content is not None:
+            raise UnderpaintError("--from: the pictures are the run's own; leave CONTENT and STYLE out")
+        if size is None:
+            raise UnderpaintError("--from: say how large with --size N")
+        del fields["size"]
+        folder = out or carry.with_name(f"{carry.name}-{size}")
+        paint_on(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
+        return
+    if content is None or not style:
+        raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
+    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    if layer_weight:
+        fields["style_layers"] = layer_weights(layer_weight, fields.get("style_layers"), base)
+    prepared = session.start(
+        content,
+        list(style),
+        out=out or Path("out") / f"{content.stem}-{style[0].stem}",
+        recipe=base,
+        content_mask=content_mask,
+        style_mask=style_mask,
+        start_from=start if fields.get("start") == "file" else None,
+        options=options,
+        **fields,
+    )
+    paint_on(prepared, quiet, as_json)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped or killed.")],
+    device: Device = "auto",
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run or an explanation that was stopped or killed."""
+    from underpaint import explaining, session
+
+    if (folder / explaining.SETTINGS).exists():
+        explain_on(explaining.resume(folder, options_of(weights, device, False, 0, quiet)), quiet, as_json)
+        return
+    paint_on(session.resume(folder, options_of(weights, device, False, 0, quiet)), quiet, as_json)
+
+
+@app.command()
+def save(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    file: Annotated[Path, typer.Argument(help="A new .png, .jpg or .tiff file.")],
+    bits: Annotated[int, typer.Option(help="8, or 16 (.png and .tiff).")] = 8,
+) -> None:
+    """Write a run's picture in another format or at 16 bits, the recipe in its metadata."""
+    from underpaint.run import Run
+
+    if file.exists():
+        raise UnderpaintError(f"{file}: is there already; name a new file")
+    Run.load(folder).save(file, bits)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Folder. Default: out/demo, with --explain out/demo-why.")] = None,
+    why: Annotated[bool, typer.Option("--explain", help="Explain it too, as `underpaint explain` does.")] = False,
+    photograph: Annotated[str, typer.Option(help="A sample photograph.")] = "chelsea",
+    style: Annotated[str, typer.Option(help="A sample style.")] = "gale",
+    network: Annotated[str, typer.Option(help="compact, vgg19 or vgg16.")] = "compact",
+    size: Annotated[int | None, typer.Option(help="Longest side, pixels [448, with --explain 256].")] = None,
+    preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    weights: Weights = None,
+    frames: Frames = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Paint a sample photograph in the style of a sample picture."""
+    from underpaint import explaining, images, samples, session
+
+    content = replace(images.read(samples.photograph(photograph)), name=photograph)
+    pictures = content, samples.style_path(style)
+    options = options_of(weights, device, False, frames, quiet)
+    fields: dict[str, Any] = {"network": network, "preset": preset.value, "precision": precision}
+    if why:
+        folder = out or Path("out/demo-why")
+        made = explaining.start(*pictures, out=folder, size=size or explaining.SIZE, options=options, **fields)
+        explain_on(made, quiet, as_json)
+        return
+    paint_on(
+        session.start(*pictures, out=out or Path("out/demo"), size=size or 448, options=options, **fields), quiet, as_json
+    )
+
+
+@app.command()
+def networks(weights: Weights = None, as_json: AsJson = False) -> None:
+    """List the networks, their layers, and whether their weights are at hand."""
+    from underpaint.networks import registry
+
+    found = registry.entries(weights)
+    if as_json:
+        rows = [{"name": e.name, "layers": e.layers, "weights": e.at_hand and str(e.at_hand)} for e in found]
+        print(json.dumps(rows))
+        return
+    for entry in found:
+        print(f"{entry.name}: {_place(entry)}\n  {' '.join(entry.layers)}")
+
+
+def _place(entry: Any) -> str:
+    if entry.url is None:
+        return "comes with the package (the default)"
+    return f"weights at {entry.at_hand}" if entry.at_hand else f"weights would be downloaded from {entry.url}"

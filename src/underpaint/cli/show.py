@@ -1,0 +1,142 @@
+"""Commands that show: report, figures, compare, studio."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from underpaint.cli.fields import options_of
+from underpaint.cli.options import (
+    AsJson,
+    Device,
+    Quiet,
+    Weights,
+)
+from underpaint.cli.terminal import app, console
+from underpaint.errors import UnderpaintError
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, an ablation or an explanation.")],
+    weights: Weights = None,
+) -> None:
+    """Write the page of a run, an ablation or an explanation, report.html: one file that opens without any connection."""
+    from underpaint.report import page
+
+    with console.status("writing the page") if console.is_terminal else nullcontext():
+        path = page.build(folder, weights)
+    console.print(f"{path}", highlight=False)
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, an ablation or an explanation.")],
+    formats: Annotated[str, typer.Option("--format", help="pdf, svg, png, with commas between them.")] = "pdf",
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. Default: figures in FOLDER, replaced.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write figures for a paper (one and two columns wide) and tables as LaTeX and CSV."""
+    from underpaint.paper.press import Press
+
+    press = Press(folder, [each.strip() for each in formats.split(",")], out)
+    with console.status("drawing") if console.is_terminal else nullcontext():
+        written = [str(path) for path in press]
+    if as_json:
+        print(json.dumps({"folder": str(press.out), "files": written, "missing": press.missing}))
+        return
+    for line in press.missing:
+        console.print(f"Not there: {line}", highlight=False, soft_wrap=True)
+    console.print(f"{press.out}: {len(written)} files", highlight=False)
+
+
+@app.command()
+def compare(
+    pastiches: Annotated[list[Path], typer.Argument(help="Run folders, or picture files with --content and --style.")],
+    content: Annotated[Path | None, typer.Option(help="The photograph that picture files were made of.")] = None,
+    style: Annotated[Path | None, typer.Option(help="The painting that they were made by.")] = None,
+    network: Annotated[str, typer.Option(help="Network that looks: compact, vgg19 or vgg16.")] = "compact",
+    out: Annotated[Path | None, typer.Option("--out", help="A new .csv file for the figures in full.")] = None,
+    device: Device = "auto",
+    weights: Weights = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure several pastiches alike: style, colour, structure kept, perceptual distance."""
+    from underpaint import comparing
+
+    if out is not None and out.exists():
+        raise UnderpaintError(f"--out {out}: is there already; name a new file")
+    options = options_of(weights, device, False, 0, quiet)
+    with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=len(pastiches))
+        found = comparing.compare(
+            pastiches,
+            content=content,
+            style=style,
+            network=network,
+            weights=weights,
+            device=device,
+            progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            announce=options.announce,
+            download=options.progress,
+        )
+    if out is not None:
+        found.write_csv(out)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
+    _print_comparison(found)
+
+
+def _print_comparison(found: Any) -> None:
+    """One column a pastiche, one line a measure: names are long and measures are many."""
+    from rich.table import Table
+
+    from underpaint.quality import MEASURES
+
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("measure")
+    for row in found.rows:
+        table.add_column(f"{row.name}\n{row.width}×{row.height}", justify="right", overflow="fold")
+    table.add_column("better")
+    for name in found.measures:
+        m = MEASURES[name]
+        cells = [f"{row.values[name]:.3f}" if name in row.values else "-" for row in found.rows]
+        table.add_row(name, *cells, f"{m.better} ({m.against})")
+    Console().print(table)
+    for row in found.rows:
+        for line in dict.fromkeys((*row.missing.values(), *row.notes)):
+            console.print(f"{row.name}: {line}", highlight=False, soft_wrap=True)
+    for line in found.notes:
+        console.print(f"Note: {line}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def studio(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs; it survives the server.")] = Path("out/studio"),
+    host: Annotated[str, typer.Option(help="Address to listen on; others need a password.")] = "127.0.0.1",
+    host_name: Annotated[list[str] | None, typer.Option(help="Name that browsers may use for it. Repeatable.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
+    max_size: Annotated[int, typer.Option(min=64, max=8192, help="Largest side of a pastiche, pixels.")] = 1024,
+    device: Device = "auto",
+    weights: Weights = None,
+) -> None:
+    """Open the studio, a local web application: paint, understand and keep, in the browser."""
+    try:
+        from underpaint.studio import server
+    except ImportError as error:
+        raise UnderpaintError(f"studio: needs its extra ({error.name}); pip install 'underpaint[studio]'") from None
+    from underpaint.jobs.runner import Limits, Runner
+
+    with server.listen(host, port) as listener:
+        runner = Runner(runs, workers, Limits(size=max_size), device, weights)
+        console.print(f"Studio: http://{host}:{port}/ (Ctrl-C ends it; runs are kept in {runs})", highlight=False)
+        server.serve(runner, listener, host_name or ())

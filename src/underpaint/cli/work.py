@@ -1,0 +1,71 @@
+"""Work: a session or an explanation to its end, shown while it lasts, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import typer
+
+from underpaint.cli import bars
+from underpaint.cli.terminal import console
+
+
+def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
+    """Runs a session to its end under a progress bar."""
+    if not quiet:
+        _announce(session)
+    try:
+        with bars.painting(session, quiet) as show:
+            for step in session:
+                show(step)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Go on with: underpaint resume {session.folder}", highlight=False)
+        raise typer.Exit(130) from None
+    run = session.run
+    if as_json:
+        keys = ("status", "steps", "seconds", "losses", "peak_memory_bytes")
+        print(json.dumps({"folder": str(session.folder), **{key: run.facts.get(key) for key in keys}}))
+    elif not quiet:
+        console.print(f"{session.folder / 'pastiche.png'} ({run.facts['seconds']:.0f} s)", highlight=False)
+
+
+def _announce(session: Any) -> None:
+    from underpaint.estimate import estimate
+
+    for note in session.notes:
+        console.print(f"Note: {note}", highlight=False)
+    height, width = session.scene.size(-1)
+    guess = estimate(session.scene)
+    console.print(
+        f"{session.recipe.network} on {session.device}: {width}×{height} px, {session.steps} steps, "
+        f"about {guess.seconds:.0f} s and {guess.bytes / 2**30:.1f} GiB",
+        highlight=False,
+    )
+
+
+def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
+    """Runs an explanation to its end and says what was found."""
+    from underpaint.estimate import duration, estimate
+    from underpaint.explanation import conclude
+    from underpaint.report import page
+
+    if not quiet:
+        for note in made.session.notes:
+            console.print(f"Note: {note}", highlight=False)
+        seconds = estimate(made.session.scene).seconds * made.runs
+        drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
+        told = f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}"
+        console.print(told, highlight=False)
+    bars.advance(made, quiet)
+    with nullcontext() if quiet else console.status("drawing conclusions"):
+        found = conclude(made)
+        path = page.build(found.folder, made.session.options.weights)
+    if as_json:
+        values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
+        print(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
+    elif not quiet:
+        for sentence in found.verdict:
+            console.print(f"- {sentence}", highlight=False)
+        console.print(f"{path}, and all figures beside it (schema.md says what is what)", highlight=False)
