@@ -79,10 +79,12 @@ def _pictures(job: Job, order: Order) -> dict[str, Any]:
     return found
 
 
-def _options(order: Order) -> Any:
+def _options(order: Order, teller: Teller) -> Any:
+    """Of the run; a download of weights is told like everything else."""
     from underpaint import Options
 
-    return Options(weights=None if order.weights is None else Path(order.weights), device=order.device)
+    weights = None if order.weights is None else Path(order.weights)
+    return Options(weights, order.device, announce=lambda text: teller.tell(0.0, text, None, {}, True))
 
 
 def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
@@ -90,14 +92,16 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
     import underpaint
     from underpaint.report import page
 
+    teller = Teller(job)
+    options = _options(order, teller)
     if (job.result / "run.json").exists():
-        session = underpaint.resume(job.result, _options(order))
+        session = underpaint.resume(job.result, options)
     else:
         files = _pictures(job, order)
         masks = {"content_mask": files.get("content_mask"), "style_mask": files.get("style_mask")}
-        given: dict[str, Any] = {"out": job.result, "options": _options(order)} | masks | order.recipe
+        given: dict[str, Any] = {"out": job.result, "options": options} | masks | order.recipe
         session = underpaint.start(files["content"], [files[role] for role in order.styles], **given)
-    teller, steps = Teller(job), iter(session)
+    steps = iter(session)
     for step in steps:
         n = step.iteration + (not step.final)
         share = 1.0 if step.final else session.recipe.share_done(step.scale, n)
@@ -117,13 +121,15 @@ def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
     from underpaint.explanation import conclude
     from underpaint.report import page
 
+    teller = Teller(job)
+    options = _options(order, teller)
     if (job.result / explaining.SETTINGS).exists():
-        made = explaining.resume(job.result, _options(order), order.seeds)
+        made = explaining.resume(job.result, options, order.seeds)
     else:
         files = _pictures(job, order)
-        fields: dict[str, Any] = {"seeds": order.seeds, "options": _options(order)} | order.recipe
+        fields: dict[str, Any] = {"seeds": order.seeds, "options": options} | order.recipe
         made = explaining.start(files["content"], files[order.styles[0]], out=job.result, **fields)
-    teller, parts = Teller(job), iter(made)
+    parts = iter(made)
     for part in parts:
         painting = part.doing == "painting"
         picture = (lambda: made.session.run.pastiche) if painting else None

@@ -166,6 +166,20 @@ class Job:
         styles = " and ".join(names.get(role, role) for role in self.order.styles)
         return f"{names.get('content', 'content')} × {styles}"
 
+    @property
+    def visitor(self) -> str:
+        """Who asked; empty where that cannot be read."""
+        try:
+            return self.order.visitor
+        except UnderpaintError:
+            return ""
+
+    @property
+    def coalitions(self) -> list[Path]:
+        """The pictures of an explanation's coalitions so far, of the first table, the oldest first."""
+        found = [path for path in (self.result / "coalitions").glob("*.png") if path.is_file()]
+        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
     def change(self, state: State) -> None:
         """Puts it into a state."""
         write_bytes(self.folder / "state.json", json.dumps({"state": state, "time": time.time()}).encode())

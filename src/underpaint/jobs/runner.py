@@ -15,11 +15,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from underpaint import images, session
 from underpaint.errors import UnderpaintError
 from underpaint.jobs import child
 from underpaint.jobs.job import NAME, RESUMABLE, WAITING, Job, Order, State
+from underpaint.networks import registry
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
@@ -109,29 +111,34 @@ class Runner:
         Raises:
             UnderpaintError: over a limit, or a picture or field is not as it must be; nothing was kept.
         """
+        names = {role: role + _suffix(path) for role, path in pictures.items()}
+        whole = order.model_copy(update={"pictures": names, "device": self.device, "weights": self._weights(order)})
         try:
-            self._check(order, pictures)
+            self._check(whole, pictures)
         except UnderpaintError as error:
             raise UnderpaintError(_shown(str(error), order, pictures)) from None
-        names = {role: role + _suffix(path) for role, path in pictures.items()}
-        weights = None if self.weights is None else str(self.weights)
-        whole = order.model_copy(update={"pictures": names, "device": self.device, "weights": weights})
         with self._lock:
             self._check_room(order.visitor)
             return Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
+
+    def _weights(self, order: Order) -> str | None:
+        """The compact network has its own and takes no others."""
+        return str(self.weights) if self.weights is not None and order.recipe.get("network") in registry.FILES else None
 
     def _check(self, order: Order, pictures: Mapping[str, Path]) -> None:
         """Everything that can be known before it starts."""
         for role in ("content", "style1"):
             if role not in pictures:
                 raise UnderpaintError(f"{role.rstrip('1')}: choose a picture")
+        masks = {role: pictures.get(role) for role in ("content_mask", "style_mask")}
+        if order.kind == "explain" and (len(order.styles) > 1 or any(masks.values())):
+            raise UnderpaintError("explain: takes one style and no masks; leave the others out")
         self._check_size(order)
         for role, path in pictures.items():
             self._check_picture(role, path)
         # `prepare` reads all pictures and checks every field.
-        styles = [path for role, path in pictures.items() if role.startswith("style") and role != "style_mask"]
-        masks = pictures.get("content_mask"), pictures.get("style_mask")
-        session.prepare(pictures["content"], styles, content_mask=masks[0], style_mask=masks[1], **order.recipe)
+        given: dict[str, Any] = masks | order.recipe
+        session.prepare(pictures["content"], [pictures[role] for role in order.styles], **given)
 
     def _check_size(self, order: Order) -> None:
         size = order.recipe.get("size", 512)
@@ -152,7 +159,7 @@ class Runner:
         waiting = [job for job in self.jobs() if job.state in WAITING]
         if len(waiting) >= self.limits.queue:
             raise UnderpaintError(f"{len(waiting)} jobs are waiting, which is all this studio takes; try again later")
-        own = sum(job.order.visitor == visitor for job in waiting)
+        own = sum(job.visitor == visitor for job in waiting)
         if own >= self.limits.per_visitor:
             raise UnderpaintError(f"you have {own} jobs waiting or running, which is all; wait for one, or stop one")
         taken = self.taken()

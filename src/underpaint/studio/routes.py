@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from underpaint.errors import UnderpaintError
 from underpaint.jobs.job import Job
@@ -18,6 +19,7 @@ from underpaint.report import page, svg
 from underpaint.run import read_facts, read_history, recipe_of
 
 FRESH = {"cache-control": "no-store"}
+KINDS = {".webp": "image/webp", ".png": "image/png", ".html": "text/html"}
 
 
 def add(app: FastAPI, runner: Runner) -> None:
@@ -45,7 +47,7 @@ def add(app: FastAPI, runner: Runner) -> None:
 
     @app.get("/coalition/{name}/{place}")
     def coalition(name: str, place: int) -> Response:
-        files = coalitions(find(name))
+        files = find(name).coalitions
         if not 0 <= place < len(files):
             raise HTTPException(404, "no such coalition")
         return _first(files[place])
@@ -53,9 +55,7 @@ def add(app: FastAPI, runner: Runner) -> None:
     @app.get("/report/{name}")
     def report(name: str) -> Response:
         job = find(name)
-        path = job.result / page.FILE
-        # The page brings its own policy; opaque to the studio, as if it came from the disk.
-        return FileResponse(path, headers=FRESH) if path.exists() else Response("not there yet", 404)
+        return _first(job.result / page.FILE)
 
     @app.get("/download/{name}/{what}")
     def download(name: str, what: str) -> Response:
@@ -70,17 +70,12 @@ def add(app: FastAPI, runner: Runner) -> None:
 
 
 def _first(*paths: Path) -> Response:
+    """The first file that is there, whole. Read at once: jobs replace their files while they are looked at, and a response
+    that asks for the size first and opens the file then sends a broken one."""
     for path in paths:
-        if path.is_file():
-            return FileResponse(path, headers=FRESH)
+        with contextlib.suppress(OSError):
+            return Response(path.read_bytes(), media_type=KINDS[path.suffix], headers=FRESH)
     raise HTTPException(404, "not there yet")
-
-
-def coalitions(job: Job) -> list[Path]:
-    """The pictures of an explanation's coalitions, the oldest first: of the first table alone."""
-    folder = job.result / "coalitions"
-    found = [path for path in folder.glob("*.png") if path.is_file()] if folder.is_dir() else []
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def draw_curves(job: Job) -> str:
@@ -119,9 +114,8 @@ def _figures(job: Job) -> tuple[bytes, str]:
 def _all(job: Job) -> tuple[bytes, str]:
     if not job.result.is_dir():
         raise UnderpaintError("there is nothing yet")
-    return _zip(
-        job.result, sorted(path for path in job.result.rglob("*") if path.is_file() and not path.name.startswith("."))
-    )
+    files = (path for path in job.result.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return _zip(job.result, sorted(files))
 
 
 DOWNLOADS: dict[str, Callable[[Job], tuple[bytes, str]]] = {

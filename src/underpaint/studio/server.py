@@ -9,7 +9,7 @@ from typing import Any
 
 from underpaint.errors import UnderpaintError
 from underpaint.jobs.runner import Runner
-from underpaint.studio.guard import LOOPBACK, Guard
+from underpaint.studio.guard import Guard
 
 PASSWORD = "UNDERPAINT_PASSWORD"
 """The environment variable with the password; needed where other machines can reach the studio."""
@@ -23,12 +23,12 @@ def application(runner: Runner, hosts: Sequence[str] = (), secret: str | None = 
     import gradio as gr
     from fastapi import FastAPI
 
+    from underpaint.studio import app as pages
     from underpaint.studio import routes, theme
-    from underpaint.studio.app import Pages
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     routes.add(app, runner)
-    blocks = Pages(runner).build()
+    blocks = pages.build(runner)
     blocks.queue(default_concurrency_limit=8, max_size=256)
     gr.mount_gradio_app(
         app,
@@ -51,29 +51,14 @@ def password() -> str | None:
     return os.environ.get(PASSWORD) or None
 
 
-def check_host(host: str, secret: str | None) -> None:
-    """Raises an `UnderpaintError` where other machines could come in without a password."""
-    if host not in ("127.0.0.1", "localhost", "::1") and not secret:
-        raise UnderpaintError(f"--host {host}: other machines could come in; set {PASSWORD} to a password first")
-
-
-def serve(runner: Runner, host: str, port: int, names: Sequence[str] = ()) -> None:
-    """Serves until it is interrupted; then stops all jobs, which keep what they have.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for `serve`: so that all that can go wrong has gone wrong before anything is begun.
 
     Raises:
-        UnderpaintError: the port is taken, or a password is missing.
+        UnderpaintError: other machines could come in without a password, or the port is taken.
     """
-    try:
-        secret = password()
-        check_host(host, secret)
-        with _listen(host, port) as listener:
-            own = [host, *names] if host not in ("0.0.0.0", "::") else [*names, *_names_here(names)]
-            _run(application(runner, own, secret), listener)
-    finally:
-        runner.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
+    if host not in ("127.0.0.1", "localhost", "::1") and password() is None:
+        raise UnderpaintError(f"--host {host}: other machines could come in; set {PASSWORD} to a password first")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -84,14 +69,21 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(app: Any, listener: socket.socket) -> None:
+def serve(runner: Runner, listener: socket.socket, names: Sequence[str] = ()) -> None:
+    """Serves until it is interrupted; then stops all jobs, which keep what they have.
+
+    Args:
+        listener: from `listen`.
+        names: host names that it answers to besides its own; without any, this machine's where it listens everywhere.
+    """
     import uvicorn
 
+    host = listener.getsockname()[0]
+    own = [*names] or [socket.gethostname()] if host in ("0.0.0.0", "::") else [host, *names]
     # Pages keep connections open for as long as they are; nobody waits for them to be closed.
+    app = application(runner, own, password())
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def _names_here(names: Sequence[str]) -> list[str]:
-    """Where it listens on every address and no name was given: this machine's own."""
-    return [] if names else [socket.gethostname(), *LOOPBACK]
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        runner.close()

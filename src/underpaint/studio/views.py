@@ -7,18 +7,13 @@ from html import escape
 
 from underpaint.comparing import Comparison
 from underpaint.errors import UnderpaintError
+from underpaint.estimate import duration
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
 from underpaint.quality import Measure
 from underpaint.report import page
-from underpaint.studio.routes import coalitions
 
 NOTHING = '<div class="none">Nothing is painted yet.</div>'
-
-
-def duration(seconds: float) -> str:
-    """Rough, as people say it."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def status(runner: Runner, job: Job | None) -> str:
@@ -41,9 +36,8 @@ def status(runner: Runner, job: Job | None) -> str:
         words += f", {progress['painted']} of {progress['coalitions']} coalitions"
     kind = {"stylize": "Painting", "explain": "Explanation"}[job.order.kind]
     bar = f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
-    return (
-        f'<div role="status" data-state="{state}"><strong>{kind}: {escape(job.title)}</strong><br>{escape(words)}{bar}</div>'
-    )
+    title = f"<strong>{kind}: {escape(job.title)}</strong>"
+    return f'<div role="status" data-state="{state}">{title}<br>{escape(words)}{bar}</div>'
 
 
 def picture(job: Job | None) -> str:
@@ -69,11 +63,10 @@ def explained(job: Job | None) -> str:
     if (job.result / page.FILE).exists() and job.order.kind == "explain":
         title = f"The explanation of {escape(job.title)}"
         return f'<iframe src="/report/{job.name}" sandbox="allow-scripts" title="{title}"></iframe>'
-    found = coalitions(job)
     cards = "".join(
         f'<figure><img src="/coalition/{job.name}/{place}" alt="Painted with {escape(path.stem)}" loading="lazy">'
         f"<figcaption>{escape(path.stem)}</figcaption></figure>"
-        for place, path in enumerate(found)
+        for place, path in enumerate(job.coalitions)
     )
     return f'<div class="cards">{cards}</div>' if cards else "<p>The picture itself comes first, then its coalitions.</p>"
 
@@ -82,9 +75,8 @@ def links(job: Job | None) -> str:
     """What can be taken away."""
     if job is None:
         return ""
-    names = (
-        ["pastiche.png", "report.html", "figures.zip", "all.zip"] if job.state == "finished" else ["pastiche.png", "all.zip"]
-    )
+    more = ["report.html", "figures.zip"] if job.state == "finished" else []
+    names = ["pastiche.png", *more, "all.zip"]
     return "".join(f'<a href="/download/{job.name}/{name}" download>{name}</a>' for name in names)
 
 

@@ -1,0 +1,86 @@
+"""Keep: all runs of the folder; compare two, take them away, remove one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from underpaint import comparing
+from underpaint.errors import UnderpaintError
+from underpaint.jobs.runner import Runner
+from underpaint.quality import MEASURES
+from underpaint.studio import form, views
+from underpaint.studio.events import PRIVATE, QUICK, found, told
+
+
+class Keep:
+    """Builds the tab.
+
+    Args:
+        runner: whose jobs it shows.
+        current: the name of the page's job.
+    """
+
+    def __init__(self, runner: Runner, current: gr.BrowserState) -> None:
+        self.runner, self.current = runner, current
+
+    def build(self, tab: gr.Tab) -> None:
+        """Within a tab; looks anew whenever that is chosen."""
+        cards = gr.HTML(views.gallery([]), elem_id="gallery")
+        with gr.Row():
+            first = gr.Dropdown([], label="Run", elem_id="run")
+            second = gr.Dropdown([], label="Compare with", elem_id="other")
+        with gr.Row():
+            opened = gr.Button("Open", elem_id="open")
+            compared = gr.Button("Compare the two", elem_id="compare")
+            refresh = gr.Button("Look again", elem_id="refresh")
+        links = gr.HTML("", elem_classes="links", elem_id="links")
+        with gr.Row():
+            command = gr.Code("", language="shell", label="As a command", interactive=False)
+            python = gr.Code("", language="python", label="As Python", interactive=False)
+        table = gr.HTML("", elem_id="comparison")
+        with gr.Row():
+            sure = gr.Checkbox(False, label="Yes, delete this run and all its files", elem_id="sure")
+            remove = gr.Button("Remove", variant="stop", elem_id="remove")
+        lists = [cards, first, second]
+        tab.select(self._list, None, lists, **QUICK)
+        refresh.click(self._list, None, lists, **QUICK)
+        first.change(self._about, [first], [links, command, python], **QUICK)
+        opened.click(lambda name: name or "", [first], [self.current], **QUICK)
+        compared.click(self._compare, [first, second], [table], api_visibility="private")
+        remove.click(self._remove, [first, sure], [*lists, sure], **PRIVATE)
+
+    def _list(self) -> tuple[Any, ...]:
+        jobs = self.runner.jobs()
+        choices = [(views.label(job), job.name) for job in jobs]
+        chosen = choices[0][1] if choices else None
+        return views.gallery(jobs), gr.update(choices=choices, value=chosen), gr.update(choices=choices, value=None)
+
+    def _about(self, name: str | None) -> tuple[str, str, str]:
+        job = found(self.runner, name)
+        if job is None:
+            return "", "", ""
+        try:
+            return views.links(job), form.command(job), form.python(job)
+        except UnderpaintError:  # it has not begun
+            return views.links(job), "", ""
+
+    def _compare(self, first: str | None, second: str | None) -> str:
+        jobs = [job for job in (found(self.runner, name) for name in (first, second)) if job is not None]
+        try:
+            if len(jobs) < 2:
+                raise UnderpaintError("choose two runs to compare")
+            made = comparing.compare([job.result for job in jobs], device=self.runner.device, weights=self.runner.weights)
+        except UnderpaintError as error:
+            raise told(error) from None
+        return views.comparison(jobs, made, MEASURES)
+
+    def _remove(self, name: str | None, sure: bool) -> tuple[Any, ...]:
+        try:
+            if not sure:
+                raise UnderpaintError("choose a run, and tick that you are sure")
+            self.runner.remove(self.runner.job(name or ""))
+        except UnderpaintError as error:
+            raise told(error) from None
+        return (*self._list(), False)

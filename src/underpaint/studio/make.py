@@ -1,0 +1,175 @@
+"""Make: choose pictures and settings, watch the picture grow, pause, stop and resume it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from underpaint import explaining, session
+from underpaint.errors import UnderpaintError
+from underpaint.estimate import duration, estimate
+from underpaint.jobs.job import RESUMABLE, WAITING, Job
+from underpaint.jobs.runner import Runner
+from underpaint.networks import registry
+from underpaint.studio import views
+from underpaint.studio.events import PRIVATE, QUICK, TICK, found, told, visitor
+from underpaint.studio.form import LAYERS, STYLES, Form
+from underpaint.studio.uploads import offer, sample_files, upload
+
+CURVES_EVERY = 4
+"""Looks between two drawings of the losses."""
+
+PRESETS = ("draft", "standard", "fine")
+COLOURS = ("no", "luminance", "histogram", "covariance")
+
+
+class Look(NamedTuple):
+    """What a page last saw of its job; `ticks` counts looks while it runs."""
+
+    name: str
+    state: str
+    share: float | None
+    version: int | None
+    place: int | None
+    ticks: int
+
+
+class Make:
+    """Builds the tab.
+
+    Args:
+        runner: takes the orders.
+        current: the name of the page's job.
+    """
+
+    def __init__(self, runner: Runner, current: gr.BrowserState) -> None:
+        self.runner, self.current = runner, current
+
+    def build(self) -> None:
+        """Within a tab."""
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                fields = self._form()
+                guess = gr.Markdown("", elem_classes="told")
+                with gr.Row():
+                    start = gr.Button("Start", variant="primary", elem_id="start")
+                    why = gr.Button("Start and explain", elem_id="explain")
+            with gr.Column(scale=2, min_width=320):
+                status = gr.HTML(views.status(self.runner, None), elem_id="status")
+                stage = gr.HTML(views.NOTHING, elem_classes="stage", elem_id="stage")
+                with gr.Row():
+                    pause = gr.Button("Pause", interactive=False, elem_id="pause")
+                    stop = gr.Button("Stop", interactive=False, elem_id="stop")
+                    resume = gr.Button("Resume", interactive=False, elem_id="resume")
+                curves = gr.HTML("", elem_classes="curves", elem_id="curves")
+        seen = gr.State(None)
+        shown = [status, stage, curves, pause, stop, resume, seen]
+        gr.Timer(TICK).tick(self._look, [self.current, seen], shown, **QUICK)
+        start.click(self._stylize, fields, [self.current], **PRIVATE)
+        why.click(self._explain, fields, [self.current], **PRIVATE)
+        for button, action in ((pause, self.runner.pause), (stop, self.runner.stop), (resume, self.runner.resume)):
+            button.click(self._acting(action), [self.current], None, **QUICK)
+        for field in fields:
+            if isinstance(field, gr.Radio | gr.Slider):
+                event = field.release if isinstance(field, gr.Slider) else field.change
+                event(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
+
+    def _form(self) -> list[Any]:
+        """The widgets, in the order of `_read`."""
+        photographs, paintings = sample_files(self.runner.runs / ".samples")
+        content = upload("Photograph", 200, "content")
+        offer(content, photographs)
+        style = upload("Painting", 200, "style")
+        offer(style, paintings)
+        size = gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels", elem_id="size")
+        preset = gr.Radio(PRESETS, value="standard", label="How much time to spend")
+        strength = gr.Slider(0, 1, 0.5, step=0.05, label="From content (0) to style (1)")
+        with gr.Accordion("More", open=False):
+            network = gr.Radio(["compact", *registry.FILES], value="compact", label="Network")
+            keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+            layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
+            others = [upload(f"Painting {n}", 120) for n in range(2, STYLES + 1)]
+            shares = [gr.Number(1, minimum=0, label=f"Share of painting {n}") for n in range(1, STYLES + 1)]
+            masks = [upload(label, 120) for label in ("Mask of the photograph", "Mask of the painting")]
+        first = [content, style, size, preset, strength, network, keep_color, seed]
+        return [*first, *layers, *others, *shares, *masks]
+
+    @staticmethod
+    def _read(values: tuple[Any, ...]) -> Form:
+        content, style, size, preset, strength, network, keep_color, seed = values[:8]
+        layers = dict(zip(LAYERS, values[8 : 8 + len(LAYERS)], strict=True))
+        rest = list(values[8 + len(LAYERS) :])
+        styles, shares, masks = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -2], rest[-2:]
+        return Form(
+            content=content,
+            styles=styles,
+            shares=[share or 0 for share in shares],
+            content_mask=masks[0],
+            style_mask=masks[1],
+            network=network,
+            size=size,
+            preset=preset,
+            strength=strength,
+            seed=seed or 0,
+            keep_color=keep_color,
+            layers=layers,
+        )
+
+    def _stylize(self, request: gr.Request, *values: Any) -> str:
+        return self._submit("stylize", request, values)
+
+    def _explain(self, request: gr.Request, *values: Any) -> str:
+        return self._submit("explain", request, values)
+
+    def _submit(self, kind: Any, request: gr.Request, values: tuple[Any, ...]) -> str:
+        asked = self._read(values)
+        try:
+            return self.runner.submit(asked.order(kind, visitor(request)), asked.pictures()).name
+        except UnderpaintError as error:
+            raise told(error) from None
+
+    def _acting(self, action: Callable[[Job], None]) -> Callable[[str], None]:
+        def act(name: str) -> None:
+            job = found(self.runner, name)
+            if job is not None:
+                action(job)
+
+        return act
+
+    def _guess(self, *values: Any) -> str:
+        """Time and memory, before anything starts; nothing where they are not to be had at once."""
+        asked = self._read(values)
+        files = asked.pictures()
+        if not {"content", "style1"} <= files.keys() or asked.network != "compact":
+            return ""
+        try:
+            wish = session.prepare(files["content"], files["style1"], device=self.runner.device, **asked.recipe())
+            cost = estimate(session.Session(wish.recipe, wish.pictures, wish.options).scene)
+        except UnderpaintError:
+            return ""
+        runs = explaining.COALITION * (2 ** len(wish.recipe.style_layers) + explaining.REPEATS + explaining.PAINTING)
+        words = f"About {duration(cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
+        return f"{words}; explained, about {duration(cost.seconds * runs)}."
+
+    def _look(self, name: str, seen: Look | None) -> tuple[Any, ...]:
+        """What has changed since the last look; most of the time nothing."""
+        job = found(self.runner, name)
+        now = self._seen(name, job, seen)
+        if seen is not None and seen == now._replace(ticks=seen.ticks):
+            return (*[gr.skip()] * 6, now)
+        waits, rests = now.state in WAITING, now.state in RESUMABLE
+        buttons = [gr.update(interactive=each) for each in (waits, waits, rests)]
+        fresh = seen is None or (seen.name, seen.state, seen.version) != (now.name, now.state, now.version)
+        curves = views.curves(job, now.version or 0) if fresh and now.ticks % CURVES_EVERY == 0 else gr.skip()
+        return (views.status(self.runner, job), views.picture(job), curves, *buttons, now)
+
+    def _seen(self, name: str, job: Job | None, before: Look | None) -> Look:
+        if job is None:
+            return Look(name, "", None, None, None, 0)
+        state, progress = job.state, job.progress
+        place = self.runner.place(job) if state == "queued" else None
+        ticks = before.ticks + 1 if before is not None and state == "running" else 0
+        return Look(name, state, progress.get("share"), progress.get("version"), place, ticks)
