@@ -42,8 +42,10 @@ def build(size: int, preset: str, out: Path) -> None:
         os.environ |= {"UNDERPAINT_SIZE": str(size), "UNDERPAINT_PRESET": preset, "UNDERPAINT_OUT": "out/notebook"}
         NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
     for cell in notebook.cells:
-        # Times would make every build another file.
+        # Times would make every build another file, and what libraries warn of names this machine's folders.
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     out.write_text(jupytext.writes(notebook, fmt="ipynb"), encoding="utf-8")
 
 

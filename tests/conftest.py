@@ -71,3 +71,14 @@ def compact_explained(tmp_path_factory):
     found = underpaint.explain(content, style, out=folder / "why", size=80, preset="draft")
     page.build(found.folder)
     return found
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser."""
+    from tests.browser import launch, playwright
+
+    with playwright.sync_playwright() as engine:
+        browser = launch(engine)
+        yield browser
+        browser.close()

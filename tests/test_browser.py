@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 
 import underpaint
-from tests.browser import WIDTHS, Visit, launch, pixels, playwright, serious, slide
+from tests.browser import WIDTHS, Visit, pixels, serious, slide
 from underpaint.report import page
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as engine:
-        browser = launch(engine)
-        yield browser
-        browser.close()
 
 
 def opened(chromium, path, **options):

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import underpaint
+from tests.helpers import refused
 from underpaint import images
 from underpaint.comparing import Comparison, compare
-from underpaint.errors import UnderpaintError
 from underpaint.networks import registry, weights
 from underpaint.quality import MEASURES, measure
 from underpaint.recipe import Recipe
@@ -36,14 +36,6 @@ def no_weights(tmp_path, monkeypatch):
 def run(pair, tiny_weights, tmp_path):
     paint(pair, tiny_weights, tmp_path / "run")
     return tmp_path / "run"
-
-
-def refused(action, *words):
-    with pytest.raises(UnderpaintError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
 
 
 def tensor(rgb):

@@ -1,20 +1,17 @@
 """Structure, colours and the gauge: slow loops, closed forms on made-up feature maps, and what must hold of any measure."""
 
 import math
-from importlib import resources
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.ndimage import sobel
 from scipy.optimize import linear_sum_assignment
 from skimage.color import deltaE_cie76, rgb2lab
 from torch.nn import functional as F
 
 from conftest import random_tensors
-from underpaint.errors import UnderpaintError
-from underpaint.images import read
+from tests.helpers import noisy, refused, sample, smooth
 from underpaint.networks import registry, vgg
 from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure
 from underpaint.quality import lpips_shapes as shapes
@@ -44,31 +41,8 @@ def random(height, width, seed=0):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def smooth(height, width, seed):
-    return F.interpolate(random(7, 9, seed), (height, width), mode="bicubic").clamp(0, 1)
-
-
-def sample(name, size):
-    with resources.as_file(resources.files("underpaint.samples") / name) as path, Image.open(path) as image:
-        rgb = read(image.convert("RGB").resize(size)).rgb
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None]
-
-
-def noisy(picture, amount):
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(9))
-    return (picture + amount * noise).clamp(0, 1)
-
-
 def blurred(picture, side):
     return picture if side == 1 else F.avg_pool2d(picture, side, 1, side // 2, count_include_pad=False)
-
-
-def refused(action, *words):
-    with pytest.raises(UnderpaintError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
 
 
 @pytest.fixture(scope="module")

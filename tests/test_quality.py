@@ -1,42 +1,21 @@
 """LPIPS, SSIM and multi-scale SSIM against slow or differently built computations of the same formulas."""
 
 import math
-from importlib import resources
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import nn
 
+from tests.helpers import noisy, refused, sample, smooth
 from underpaint import quality
-from underpaint.errors import UnderpaintError
-from underpaint.images import read
 from underpaint.networks import registry, weights
 from underpaint.quality import Lpips, find_lpips, load_lpips, multiscale_ssim, ssim
 
 NAME = "lpips_squeeze.safetensors"
-
-
-def smooth(height, width, seed):
-    """A picture of soft blobs."""
-    small = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(seed))
-    return nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 1)
-
-
-def sample(name, size):
-    """A picture that comes with the package."""
-    with resources.as_file(resources.files("underpaint.samples") / name) as path, Image.open(path) as image:
-        rgb = read(image.convert("RGB").resize(size)).rgb
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None]
-
-
-def noisy(picture, amount):
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(9))
-    return (picture + amount * noise).clamp(0, 1)
 
 
 def random_lpips(seed=0):
@@ -64,14 +43,6 @@ def empty_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "cache").mkdir()
     return tmp_path / "cache"
-
-
-def refused(action, *words):
-    with pytest.raises(UnderpaintError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
 
 
 class Module(nn.Module):

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import zlib
@@ -17,20 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import WIDTHS, Visit, launch, pixels, playwright, serious, slide
+from tests.browser import WIDTHS, Visit, pixels, serious, slide
 
 pytest.importorskip("gradio")
 
 WAIT = 90_000
 """Milliseconds: other tests run beside."""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as engine:
-        browser = launch(engine)
-        yield browser
-        browser.close()
 
 
 def free_port():
@@ -316,6 +309,43 @@ def test_a_job_and_what_lies_beside_it(server, visit, pair):
     for other in ("order.json", "..%2forder.json", "inputs%2fcontent.png"):
         assert server.ask("GET", f"/download/{name}/{other}") == 404
     assert server.ask("GET", f"/gradio_api/file={server.folders()[-1] / 'order.json'}") in (400, 403, 404)
+
+
+def test_a_picture_that_is_replaced_while_it_is_asked_for_arrives_whole(tmp_path):
+    """The job writes a new one twice a second; what is sent is one of them from its first byte to its last."""
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from underpaint.files import write_bytes
+    from underpaint.jobs.runner import Runner
+    from underpaint.studio import routes
+
+    folder = tmp_path / "20260101-000000-0123abcd"
+    (folder / "result").mkdir(parents=True)
+    (folder / "order.json").write_text("{}")
+    small, large = b"s" * 2_000, b"l" * 3_000_000
+    write_bytes(folder / "live.webp", small)
+    over = threading.Event()
+
+    def paint():
+        while not over.is_set():
+            write_bytes(folder / "live.webp", large)
+            write_bytes(folder / "live.webp", small)
+
+    runner, painter, app = Runner(tmp_path), threading.Thread(target=paint), FastAPI()
+    routes.add(app, runner)
+    painter.start()
+    try:
+        client = TestClient(app)
+        for _ in range(200):
+            answer = client.get(f"/live/{folder.name}")
+            assert answer.status_code == 200
+            assert len(answer.content) == int(answer.headers["content-length"])
+            assert answer.content in (small, large)
+    finally:
+        over.set()
+        painter.join()
+        runner.close()
 
 
 def test_foreign_pages_cannot_drive_it(server):

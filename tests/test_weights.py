@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import random_tensors
-from underpaint.errors import UnderpaintError
+from tests.helpers import refused
 from underpaint.networks import registry, vgg, weights
 from underpaint.networks.weights import Located, WeightsFile
 
@@ -43,14 +43,6 @@ def server():
 
 def published(url, md5=None):
     return WeightsFile("net", "net.h5", url, md5 or hashlib.md5(BODY).hexdigest(), 1, ("net.safetensors",))
-
-
-def refused(action, *words):
-    with pytest.raises(UnderpaintError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
 
 
 def test_download_arrives_whole_and_is_then_found(server, tmp_path):

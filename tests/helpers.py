@@ -1,0 +1,38 @@
+"""Pictures and a check that several tests use."""
+
+from importlib import resources
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from underpaint.errors import UnderpaintError
+from underpaint.images import read
+
+
+def refused(action, *words):
+    """It is refused in one line that has these words."""
+    with pytest.raises(UnderpaintError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def smooth(height, width, seed):
+    """A picture of soft blobs."""
+    small = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(seed))
+    return functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 1)
+
+
+def sample(name, size):
+    """A picture that comes with the package."""
+    with resources.as_file(resources.files("underpaint.samples") / name) as path, Image.open(path) as image:
+        rgb = read(image.convert("RGB").resize(size)).rgb
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None]
+
+
+def noisy(picture, amount):
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(9))
+    return (picture + amount * noise).clamp(0, 1)
