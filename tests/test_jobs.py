@@ -184,9 +184,29 @@ def test_limits(tmp_path, pictures):
         runner.submit(order(visitor="c"), pictures)
     runner.close()
     full = Runner(tmp_path / "runs", workers=0, limits=Limits(disk=1), device="cpu")
-    with pytest.raises(UnderpaintError, match="remove some in the gallery"):
+    with pytest.raises(UnderpaintError, match="make room in Keep"):
         full.submit(order(visitor="c"), pictures)
     full.close()
+
+
+def test_the_oldest_go_first_but_none_that_waits(tmp_path, pictures):
+    runner = Runner(tmp_path / "runs", workers=0, limits=Limits(per_visitor=9), device="cpu")
+    jobs = [runner.submit(order(), pictures) for _ in range(4)]
+    jobs.sort(key=lambda job: job.name)
+    for job, state in zip(jobs, ("finished", "queued", "stopped", "failed"), strict=True):
+        (job.folder / "ballast").write_bytes(bytes(1_000_000))
+        job.change(state)
+    size = runner.taken()
+
+    def going(most):
+        return [jobs.index(next(j for j in jobs if j.name == job.name)) for job in runner.oldest(most)]
+
+    assert going(size) == []
+    assert going(size - 1) == [0]
+    assert going(size - 1_500_000) == [0, 2]
+    assert going(0) == [0, 2, 3]
+    assert len(runner.jobs()) == 4
+    runner.close()
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "20260101-000000-0000000g", "", "20260101-000000-00000000", "/etc"])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from conftest import random_tensors
 from tests.helpers import noisy, refused, sample, smooth
 from underpaint.networks import registry, vgg
-from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure
+from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure, sliced
 from underpaint.quality import lpips_shapes as shapes
 from underpaint.quality import self_similarity as similarity
 from underpaint.quality.colours import _transport
@@ -43,6 +43,16 @@ def random(height, width, seed=0):
 
 def blurred(picture, side):
     return picture if side == 1 else F.avg_pool2d(picture, side, 1, side // 2, count_include_pad=False)
+
+
+@pytest.mark.parametrize("count", [7, 40_000])
+def test_rows_are_sorted_alike_on_one_thread_and_on_several(count):
+    """The larger case is shared out."""
+    rows = torch.randn(37, count, generator=torch.Generator().manual_seed(1))
+    values, order = sliced.ranked(rows)
+    assert torch.equal(values, rows.sort(dim=1).values)
+    assert torch.equal(rows.gather(1, order), values)
+    assert torch.equal(sliced.ascending(rows), values)
 
 
 @pytest.fixture(scope="module")

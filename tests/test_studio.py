@@ -99,6 +99,17 @@ def choose(tab, pair, size=64, preset="draft"):
     tab.get_by_label(preset, exact=True).check()
 
 
+def wait_for(condition, seconds=WAIT / 1000):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.1)
+
+
+def state_of(folder):
+    return json.loads((folder / "state.json").read_text())["state"]
+
+
 def state(tab, *wanted, place="#status"):
     tab.wait_for_selector(", ".join(f"{place} [data-state={each}]" for each in wanted), timeout=WAIT)
 
@@ -185,6 +196,90 @@ def test_samples_can_be_clicked(visit, server):
         "content": "chelsea.png",
         "style1": "dunes.jpg",
     }
+
+
+def unfold(tab, pictures):
+    """Fills in what lies under *More*."""
+    tab.get_by_role("button", name="More").click()
+    for name, path in pictures.items():
+        tab.set_input_files(f"#{name} input[type=file]", str(path))
+        tab.wait_for_selector(f"#{name} img", timeout=WAIT)
+
+
+def test_two_paintings_with_shares_and_a_layer_left_out(visit, server, pair):
+    tab = visit.tab
+    choose(tab, pair)
+    unfold(tab, {"style2": pair[0]})
+    for number, share in ((1, "3"), (2, "1")):
+        tab.get_by_label(f"Share of painting {number}").fill(share)
+    weight = tab.get_by_label("number input for Weight of relu3_1")
+    weight.fill("0")
+    weight.press("Enter")
+    tab.click("#start")
+    state(tab, "finished")
+    result = server.folders()[-1] / "result"
+    recipe = json.loads((result / "run.json").read_text())["recipe"]
+    assert recipe["style_weights"] == [3, 1]
+    assert set(recipe["style_layers"]) == {"relu1_1", "relu2_1", "relu4_1", "relu5_1"}
+    history = (result / "history.csv").read_text()
+    assert "style1/relu1_1" in history
+    assert "style2/relu1_1" in history
+    assert "relu3_1" not in history
+
+
+def test_masks(visit, server, pair, tmp_path):
+    grey = np.zeros((48, 64), np.uint8)
+    grey[:, 32:] = 255
+    Image.fromarray(grey).save(tmp_path / "halves.png")
+    before = len(server.folders())
+    tab = visit.tab
+    choose(tab, pair)
+    unfold(tab, {"content_mask": tmp_path / "halves.png"})
+    tab.click("#start")
+    tab.get_by_text("masks: one is missing").wait_for(timeout=WAIT)
+    tab.set_input_files("#style_mask input[type=file]", str(tmp_path / "halves.png"))
+    tab.wait_for_selector("#style_mask img", timeout=WAIT)
+    tab.click("#explain")
+    tab.get_by_text("takes one style and no masks").wait_for(timeout=WAIT)
+    assert len(server.folders()) == before
+    tab.click("#start")
+    state(tab, "finished")
+    roles = json.loads((server.folders()[-1] / "order.json").read_text())["pictures"]
+    assert set(roles) == {"content", "style1", "content_mask", "style_mask"}
+
+
+def test_time_and_memory_are_told_before_anything_starts(visit, server, pair):
+    choose(visit.tab, pair)
+    visit.tab.get_by_text("GiB; explained, about").wait_for(timeout=WAIT)
+
+
+def test_the_oldest_runs_go_with_consent_alone(chromium, pair, tmp_path):
+    server = Server(tmp_path / "runs")
+    found = Visit(chromium, server.address, viewport=WIDTHS["desktop"])
+    tab = found.tab
+    try:
+        choose(tab, pair)
+        for number in (1, 2):
+            tab.click("#start")
+            wait_for(lambda number=number: sum(state_of(f) == "finished" for f in server.folders()) == number)
+        old, new = server.folders()
+        (old / "result" / "ballast").write_bytes(bytes(5_000_000))
+        tab.get_by_role("tab", name="Keep").click()
+        tab.get_by_role("button", name="Make room").click()
+        tab.locator("#most input[type=number]").fill("4")
+        tab.locator("#most input[type=number]").press("Enter")
+        tab.get_by_text("The oldest 1 would go").wait_for(timeout=WAIT)
+        tab.click("#clear")
+        tab.get_by_text("tick that these runs may be deleted").wait_for(timeout=WAIT)
+        assert server.folders() == [old, new]
+        tab.get_by_label("Yes, delete these runs and all their files").check()
+        tab.click("#clear")
+        tab.get_by_text("No run has to go").wait_for(timeout=WAIT)
+        assert server.folders() == [new]
+        assert tab.locator("#gallery figure").count() == 1
+        found.check()
+    finally:
+        server.kill()
 
 
 def huge(path):

@@ -62,7 +62,7 @@ class Scene:
         self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
-        _check(recipe, pictures)
+        check(recipe, pictures)
         self._content = opaque(pictures.content)
         self._styles = [_recolour(recipe, opaque(p), self._content) for p in pictures.styles]
         if recipe.keep_color == "luminance":
@@ -209,7 +209,12 @@ def finish(recipe: Recipe, content: Picture, image: torch.Tensor) -> tuple[np.nd
     return rgb, alpha
 
 
-def _check(recipe: Recipe, pictures: Pictures) -> None:
+def check(recipe: Recipe, pictures: Pictures) -> None:
+    """Whether pictures, masks and recipe fit together: what can be known without a network.
+
+    Raises:
+        UnderpaintError: they do not.
+    """
     count, given = len(pictures.styles), len(recipe.style_weights)
     height, width = images.size_for(pictures.content.rgb.shape[:2], recipe.size)
     if min(height, width) < images.MIN_SIDE:
@@ -230,6 +235,7 @@ def _check(recipe: Recipe, pictures: Pictures) -> None:
     for picture in pictures.styles:
         if picture.alpha is not None and float(picture.alpha.mean()) < 0.01:
             raise UnderpaintError(f"style {picture.name}: is fully transparent; use a picture of which something is seen")
+    _covers(pictures, recipe.size)
 
 
 def _extent(picture: Picture) -> str:

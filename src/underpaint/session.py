@@ -32,7 +32,7 @@ from underpaint.run import (
     rows,
     write_facts,
 )
-from underpaint.scene import Pictures, Scene
+from underpaint.scene import Pictures, Scene, check
 
 CHECKPOINT_SECONDS = 10.0
 """A run that is killed loses at most this much work, ..."""
@@ -267,7 +267,8 @@ def prepare(
     options: Options | None = None,
     **others: Any,
 ) -> Wish:
-    """Reads the pictures and makes the recipe; the arguments are those of `start`. Nothing is written."""
+    """Reads the pictures, makes the recipe and checks that they fit; the arguments are those of `start`, and so are the
+    errors. Nothing is written, no network is opened."""
     several = list(style) if isinstance(style, list | tuple) else [cast("Source", style)]
     chosen, given = _split(options, others)
     if start_from is not None:
@@ -281,6 +282,7 @@ def prepare(
         None if style_mask is None else images.read(style_mask, field="style mask"),
         None if start_from is None else images.read(start_from, field="start"),
     )
+    check(wanted, pictures)  # here already: before weights are fetched for what cannot be painted
     return Wish(wanted, pictures, chosen)
 
 

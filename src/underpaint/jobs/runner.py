@@ -112,7 +112,9 @@ class Runner:
             UnderpaintError: over a limit, or a picture or field is not as it must be; nothing was kept.
         """
         names = {role: role + _suffix(path) for role, path in pictures.items()}
-        whole = order.model_copy(update={"pictures": names, "device": self.device, "weights": self._weights(order)})
+        weights = self.weights_for(order.recipe)
+        own = {"pictures": names, "device": self.device, "weights": None if weights is None else str(weights)}
+        whole = order.model_copy(update=own)
         try:
             self._check(whole, pictures)
         except UnderpaintError as error:
@@ -121,9 +123,9 @@ class Runner:
             self._check_room(order.visitor)
             return Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
 
-    def _weights(self, order: Order) -> str | None:
-        """The compact network has its own and takes no others."""
-        return str(self.weights) if self.weights is not None and order.recipe.get("network") in registry.FILES else None
+    def weights_for(self, recipe: Mapping[str, Any]) -> Path | None:
+        """What a recipe's network is opened with: the compact one has its own and takes no others."""
+        return self.weights if recipe.get("network") in registry.FILES else None
 
     def _check(self, order: Order, pictures: Mapping[str, Path]) -> None:
         """Everything that can be known before it starts."""
@@ -164,13 +166,22 @@ class Runner:
             raise UnderpaintError(f"you have {own} jobs waiting or running, which is all; wait for one, or stop one")
         taken = self.taken()
         if taken > self.limits.disk:
-            raise UnderpaintError(
-                f"all runs take {taken / 1e9:.1f} GB of {self.limits.disk / 1e9:.1f} GB; remove some in the gallery"
-            )
+            raise UnderpaintError(f"all runs take {taken / 1e9:.1f} GB of {self.limits.disk / 1e9:.1f} GB; make room in Keep")
 
     def taken(self) -> int:
         """Bytes that all runs take."""
         return sum(job.bytes for job in self.jobs())
+
+    def oldest(self, most: int) -> list[Job]:
+        """The oldest jobs that neither wait nor run, without which all others take at most `most` bytes (or as near as can
+        be), the oldest first. Nothing is removed here: that takes somebody's consent."""
+        sizes = {job: job.bytes for job in reversed(self.jobs())}
+        left, found = sum(sizes.values()), list[Job]()
+        for job, size in sizes.items():
+            if left > most and job.state not in WAITING:
+                found.append(job)
+                left -= size
+        return found
 
     def pause(self, job: Job) -> None:
         """Halts a job and gives its memory back; `resume` goes on."""

@@ -49,6 +49,15 @@ def entries(given: Path | None = None) -> list[Entry]:
     ]
 
 
+def at_hand(name: str, given: Path | None = None) -> bool:
+    """Whether a network can be opened without a download.
+
+    Raises:
+        UnderpaintError: see `weights.find`.
+    """
+    return name not in FILES or weights.find(FILES[name], given) is not None
+
+
 def layers_of(name: str) -> tuple[str, ...]:
     """All layers of a network, shallow to deep."""
     return compact.LAYERS if name == "compact" else vgg.layer_names(name)

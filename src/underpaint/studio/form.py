@@ -61,6 +61,11 @@ class Form:
         default = Recipe().model_dump()
         return {name: value for name, value in wanted.items() if name == "size" or value != default.get(name)}
 
+    @property
+    def paintings(self) -> list[Path]:
+        """The style pictures' files."""
+        return [style.path for style in self.styles if style is not None]
+
     def pictures(self) -> dict[str, Path]:
         """Files by role."""
         return {role: upload.path for role, upload in self._given().items()}

@@ -13,6 +13,8 @@ from underpaint.quality import MEASURES
 from underpaint.studio import form, views
 from underpaint.studio.events import PRIVATE, QUICK, found, told
 
+MEGABYTE = 1_000_000
+
 
 class Keep:
     """Builds the tab.
@@ -43,6 +45,14 @@ class Keep:
         with gr.Row():
             sure = gr.Checkbox(False, label="Yes, delete this run and all its files", elem_id="sure")
             remove = gr.Button("Remove", variant="stop", elem_id="remove")
+        with gr.Accordion("Make room", open=False, elem_id="room"):
+            taken = gr.HTML("", elem_id="taken")
+            top = self.runner.limits.disk / MEGABYTE
+            most = gr.Slider(0, top, top / 2, step=1, label="All runs together may take at most, MB", elem_id="most")
+            doomed = gr.HTML("", elem_id="doomed")
+            agreed = gr.Checkbox(False, label="Yes, delete these runs and all their files", elem_id="agreed")
+            clear = gr.Button("Remove these runs", variant="stop", elem_id="clear")
+        old = gr.State([])
         lists = [cards, first, second]
         tab.select(self._list, None, lists, **QUICK)
         refresh.click(self._list, None, lists, **QUICK)
@@ -50,6 +60,11 @@ class Keep:
         opened.click(lambda name: name or "", [first], [self.current], **QUICK)
         compared.click(self._compare, [first, second], [table], api_visibility="private")
         remove.click(self._remove, [first, sure], [*lists, sure], **PRIVATE)
+        oldest = [taken, doomed, old, agreed]
+        tab.select(self._oldest, [most], oldest, **QUICK)
+        most.change(self._oldest, [most], oldest, trigger_mode="always_last", **QUICK)
+        cleared = clear.click(self._clear, [old, agreed], lists, **PRIVATE)
+        cleared.then(self._oldest, [most], oldest, **QUICK)
 
     def _list(self) -> tuple[Any, ...]:
         jobs = self.runner.jobs()
@@ -84,3 +99,19 @@ class Keep:
         except UnderpaintError as error:
             raise told(error) from None
         return (*self._list(), False)
+
+    def _oldest(self, most: float) -> tuple[Any, ...]:
+        """What would go, for a visitor to agree to: exactly these are removed then, whatever has come since."""
+        jobs = self.runner.oldest(int(most * MEGABYTE))
+        words = views.taken(self.runner.taken(), self.runner.limits.disk)
+        return words, views.doomed(jobs), [job.name for job in jobs], False
+
+    def _clear(self, names: list[str], agreed: bool) -> tuple[Any, ...]:
+        if not (names and agreed):
+            raise told(UnderpaintError("nothing to remove" if not names else "tick that these runs may be deleted"))
+        for name in names:
+            try:
+                self.runner.remove(self.runner.job(name))
+            except UnderpaintError as error:  # somebody else was quicker, or resumed it
+                gr.Warning(str(error))
+        return self._list()

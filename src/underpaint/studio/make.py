@@ -72,7 +72,7 @@ class Make:
         for button, action in ((pause, self.runner.pause), (stop, self.runner.stop), (resume, self.runner.resume)):
             button.click(self._acting(action), [self.current], None, **QUICK)
         for field in fields:
-            if isinstance(field, gr.Radio | gr.Slider):
+            if isinstance(field, gr.Radio | gr.Slider | gr.Image):
                 event = field.release if isinstance(field, gr.Slider) else field.change
                 event(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
 
@@ -91,9 +91,12 @@ class Make:
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
-            others = [upload(f"Painting {n}", 120) for n in range(2, STYLES + 1)]
+            others = [upload(f"Painting {n}", 120, f"style{n}") for n in range(2, STYLES + 1)]
             shares = [gr.Number(1, minimum=0, label=f"Share of painting {n}") for n in range(1, STYLES + 1)]
-            masks = [upload(label, 120) for label in ("Mask of the photograph", "Mask of the painting")]
+            masks = [
+                upload(f"Mask of the {what}", 120, name)
+                for what, name in (("photograph", "content_mask"), ("painting", "style_mask"))
+            ]
         first = [content, style, size, preset, strength, network, keep_color, seed]
         return [*first, *layers, *others, *shares, *masks]
 
@@ -140,13 +143,17 @@ class Make:
         return act
 
     def _guess(self, *values: Any) -> str:
-        """Time and memory, before anything starts; nothing where they are not to be had at once."""
+        """Time and memory, before anything starts; nothing where the form is not filled in yet."""
         asked = self._read(values)
         files = asked.pictures()
-        if not {"content", "style1"} <= files.keys() or asked.network != "compact":
+        if not {"content", "style1"} <= files.keys():
             return ""
         try:
-            wish = session.prepare(files["content"], files["style1"], device=self.runner.device, **asked.recipe())
+            recipe = asked.recipe()
+            weights = self.runner.weights_for(recipe)
+            if not registry.at_hand(asked.network, weights):
+                return f"The weights of {asked.network} will be fetched first ({registry.FILES[asked.network].megabytes} MB)."
+            wish = session.prepare(files["content"], asked.paintings, device=self.runner.device, weights=weights, **recipe)
             cost = estimate(session.Session(wish.recipe, wish.pictures, wish.options).scene)
         except UnderpaintError:
             return ""

@@ -102,6 +102,19 @@ def label(job: Job) -> str:
     return f"{what} ({job.state}, {job.name[4:6]}-{job.name[6:8]} {job.name[9:11]}:{job.name[11:13]}, {job.name[-4:]})"
 
 
+def taken(size: int, most: int) -> str:
+    """What all runs take of what they may, bytes."""
+    return f"<p>All runs take {size / 1e6:,.0f} MB of {most / 1e6:,.0f} MB.</p>"
+
+
+def doomed(jobs: list[Job]) -> str:
+    """Runs that would be removed."""
+    if not jobs:
+        return "<p>No run has to go.</p>"
+    rows = "".join(f"<li>{escape(label(job))}, {job.bytes / 1e6:,.1f} MB</li>" for job in jobs)
+    return f"<p>The oldest {len(jobs)} would go:</p><ul>{rows}</ul>"
+
+
 def comparison(jobs: list[Job], found: Comparison, measures: Mapping[str, Measure]) -> str:
     """Two runs side by side, with their figures."""
     figures = "".join(_card(job) for job in jobs)
