@@ -353,15 +353,42 @@ def test_killed_in_mid_run_the_next_server_has_the_run(chromium, pair, tmp_path)
         found.context.close()
 
 
-@pytest.mark.parametrize("kind", WIDTHS)
-def test_it_fits_and_axe_finds_nothing_serious_of_ours(chromium, server, kind):
-    found = Visit(chromium, server.address, viewport=WIDTHS[kind])
-    found.tab.wait_for_selector("#start", timeout=WAIT)
-    assert found.overflow() <= 0
-    # Gradio's own widgets are not ours to mend: what we wrote lies in these.
-    ours = ('role="status"', 'class="none"', 'class="bar"', 'class="cards"', "<iframe", "/live/", "/curves/")
-    assert [found for found in serious(found.tab) if any(mark in found[1] for mark in ours)] == []
+@pytest.mark.parametrize(("kind", "scheme"), [("desktop", "light"), ("desktop", "dark"), ("phone", "light")])
+def test_every_tab_fits_and_axe_finds_nothing_serious(chromium, server, pair, kind, scheme):
+    """The whole page with a finished run, Gradio's own widgets included."""
+    found = Visit(chromium, server.address, viewport=WIDTHS[kind], color_scheme=scheme)
+    tab = found.tab
+    choose(tab, pair)
+    tab.click("#start")
+    state(tab, "finished")
+    tab.wait_for_selector("#curves img", timeout=WAIT)
+    for name, place in (("Make", "#start"), ("Understand", "#ask"), ("Keep", "#gallery a")):
+        tab.get_by_role("tab", name=name).click()
+        tab.locator(place).first.wait_for(timeout=WAIT)
+        if name == "Keep":
+            tab.get_by_text("underpaint stylize").wait_for(timeout=WAIT)
+            tab.get_by_role("button", name="Make room").click()
+            tab.get_by_text("No run has to go").wait_for(timeout=WAIT)
+        assert found.overflow() <= 0, name
+        assert serious(tab) == [], name
     found.check()
+
+
+def test_a_card_opens_its_run_and_its_address_can_be_passed_on(visit, chromium, server, pair):
+    tab = visit.tab
+    for size in (64, 80):
+        choose(tab, pair, size=size)
+        tab.click("#start")
+        wait_for(lambda: all(state_of(folder) == "finished" for folder in server.folders()))
+    first, second = server.folders()[-2:]
+    tab.get_by_role("tab", name="Keep").click()
+    tab.locator(f"#gallery a[href*='{first.name}']").click()
+    tab.wait_for_selector(f"#stage img[src*='{first.name}']", timeout=WAIT)
+    other = Visit(chromium, f"{server.address}?run={second.name}", home=server.address)
+    other.tab.wait_for_selector(f"#stage img[src*='{second.name}']", timeout=WAIT)
+    other.tab.goto(f"{server.address}?run=../../etc")
+    other.tab.wait_for_selector(f"#stage img[src*='{second.name}']", timeout=WAIT)  # the one that it remembers
+    other.check()
 
 
 def test_by_keyboard_alone(visit, pair):

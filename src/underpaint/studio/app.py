@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from underpaint.files import write_bytes
 from underpaint.jobs.runner import Runner
+from underpaint.studio.events import QUICK, found
 from underpaint.studio.keep import Keep
 from underpaint.studio.make import Make
 from underpaint.studio.understand import Understand
@@ -21,6 +23,12 @@ UPLOAD_SECONDS = 3600
 
 def build(runner: Runner) -> gr.Blocks:
     """The page over a runner's jobs."""
+
+    def linked(request: gr.Request) -> Any:
+        """The job that the page's address names, `?run=NAME`; else the one that the page remembers."""
+        name = dict(request.query_params).get("run")
+        return name if found(runner, name) is not None else gr.skip()
+
     cleared = UPLOAD_SECONDS, UPLOAD_SECONDS
     blocks: gr.Blocks
     with gr.Blocks(title="Underpaint studio", analytics_enabled=False, delete_cache=cleared) as blocks:
@@ -33,6 +41,7 @@ def build(runner: Runner) -> gr.Blocks:
                 Understand(runner, current).build()
             with gr.Tab("Keep") as tab:
                 Keep(runner, current).build(tab)
+        blocks.load(linked, None, [current], **QUICK)
     return blocks
 
 

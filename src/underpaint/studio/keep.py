@@ -39,8 +39,10 @@ class Keep:
             refresh = gr.Button("Look again", elem_id="refresh")
         links = gr.HTML("", elem_classes="links", elem_id="links")
         with gr.Row():
-            command = gr.Code("", language="shell", label="As a command", interactive=False)
-            python = gr.Code("", language="python", label="As Python", interactive=False)
+            command, python = (
+                gr.Code("", label=label, interactive=False, wrap_lines=True, show_line_numbers=False)
+                for label in ("As a command", "As Python")
+            )
         table = gr.HTML("", elem_id="comparison")
         with gr.Row():
             sure = gr.Checkbox(False, label="Yes, delete this run and all its files", elem_id="sure")

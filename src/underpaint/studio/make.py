@@ -50,19 +50,20 @@ class Make:
     def build(self) -> None:
         """Within a tab."""
         with gr.Row():
-            with gr.Column(scale=1, min_width=320):
-                fields = self._form()
-                guess = gr.Markdown("", elem_classes="told")
+            with gr.Column(scale=1, min_width=400):
+                pictures, settings = self._pictures(), self._settings()
                 with gr.Row():
-                    start = gr.Button("Start", variant="primary", elem_id="start")
-                    why = gr.Button("Start and explain", elem_id="explain")
+                    start = gr.Button("Start", variant="primary", min_width=120, elem_id="start")
+                    why = gr.Button("Start and explain", min_width=120, elem_id="explain")
+                guess = gr.Markdown("", elem_classes="told")
+                fields = [*pictures, *settings, *self._more()]
             with gr.Column(scale=2, min_width=320):
                 status = gr.HTML(views.status(self.runner, None), elem_id="status")
                 stage = gr.HTML(views.NOTHING, elem_classes="stage", elem_id="stage")
                 with gr.Row():
-                    pause = gr.Button("Pause", interactive=False, elem_id="pause")
-                    stop = gr.Button("Stop", interactive=False, elem_id="stop")
-                    resume = gr.Button("Resume", interactive=False, elem_id="resume")
+                    pause = gr.Button("Pause", interactive=False, min_width=90, elem_id="pause")
+                    stop = gr.Button("Stop", interactive=False, min_width=90, elem_id="stop")
+                    resume = gr.Button("Resume", interactive=False, min_width=90, elem_id="resume")
                 curves = gr.HTML("", elem_classes="curves", elem_id="curves")
         seen = gr.State(None)
         shown = [status, stage, curves, pause, stop, resume, seen]
@@ -76,16 +77,28 @@ class Make:
                 event = field.release if isinstance(field, gr.Slider) else field.change
                 event(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
 
-    def _form(self) -> list[Any]:
-        """The widgets, in the order of `_read`."""
+    def _pictures(self) -> list[Any]:
+        """The widgets of the two pictures; those of these three methods together are in the order of `_read`."""
         photographs, paintings = sample_files(self.runner.runs / ".samples")
-        content = upload("Photograph", 200, "content")
-        offer(content, photographs)
-        style = upload("Painting", 200, "style")
-        offer(style, paintings)
-        size = gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels", elem_id="size")
-        preset = gr.Radio(PRESETS, value="standard", label="How much time to spend")
-        strength = gr.Slider(0, 1, 0.5, step=0.05, label="From content (0) to style (1)")
+        made = []
+        with gr.Row():
+            for label, name, samples in (("Photograph", "content", photographs), ("Painting", "style", paintings)):
+                with gr.Column(min_width=140):
+                    made.append(upload(label, 210, name))
+                    offer(made[-1], samples)
+        return made
+
+    def _settings(self) -> list[Any]:
+        """What most people set."""
+        return [
+            gr.Slider(64, self.runner.limits.size, 256, step=16, label="Size, longest side in pixels", elem_id="size"),
+            gr.Radio(PRESETS, value="standard", label="How much time to spend"),
+            gr.Slider(0, 1, 0.5, step=0.05, label="From content (0) to style (1)"),
+        ]
+
+    @staticmethod
+    def _more() -> list[Any]:
+        """What few do."""
         with gr.Accordion("More", open=False):
             network = gr.Radio(["compact", *registry.FILES], value="compact", label="Network")
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
@@ -97,8 +110,7 @@ class Make:
                 upload(f"Mask of the {what}", 120, name)
                 for what, name in (("photograph", "content_mask"), ("painting", "style_mask"))
             ]
-        first = [content, style, size, preset, strength, network, keep_color, seed]
-        return [*first, *layers, *others, *shares, *masks]
+        return [network, keep_color, seed, *layers, *others, *shares, *masks]
 
     @staticmethod
     def _read(values: tuple[Any, ...]) -> Form:

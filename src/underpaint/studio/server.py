@@ -36,6 +36,7 @@ def application(runner: Runner, hosts: Sequence[str] = (), secret: str | None = 
         path="/",
         theme=theme.theme(),
         css=theme.CSS,
+        js=theme.SCRIPT,
         max_file_size=runner.limits.bytes,
         footer_links=[],
         show_error=True,

@@ -90,7 +90,7 @@ def gallery(jobs: list[Job]) -> str:
 def _card(job: Job) -> str:
     has = (job.result / "pastiche.png").exists() or (job.folder / "live.webp").exists()
     shown = f'<img src="/pastiche/{job.name}" alt="" loading="lazy">' if has else '<div class="none">-</div>'
-    return f"<figure>{shown}<figcaption>{escape(label(job))}</figcaption></figure>"
+    return f'<figure><a href="?run={job.name}">{shown}<figcaption>{escape(label(job))}</figcaption></a></figure>'
 
 
 def label(job: Job) -> str:
