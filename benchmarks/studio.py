@@ -2,7 +2,8 @@
 
     page    seconds to the first paint of the page, and how often the live picture changes at 256 px (needs Chromium)
     cost    a run at 256 px as a job beside the same run on the command line, in turn
-    load    50 jobs of 64 px at once: how many were taken, how all ended, the server's memory before and after
+    load    50 jobs of 64 px at once by 13 browsers: how many were taken, how all ended, the server's memory before and
+            after (needs Chromium)
 
 Sample pictures that come with the package; the compact network, 2 threads.
 """
@@ -10,25 +11,30 @@ Sample pictures that come with the package; the compact network, 2 threads.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import yardstick
 from underpaint import images, samples
-from underpaint.errors import UnderpaintError
 from underpaint.jobs.job import Order
 from underpaint.jobs.runner import Limits, Runner
 
 THREADS = 2
 PORT = 7867
+ADDRESS = f"http://127.0.0.1:{PORT}/"
+JOBS = 50
 
 
 def pictures(folder: Path) -> dict[str, Path]:
@@ -38,49 +44,67 @@ def pictures(folder: Path) -> dict[str, Path]:
     return {"content": photograph, "style1": samples.style_path("gale")}
 
 
-def page(folder: Path) -> None:
-    """In a real browser, the server in a process of its own."""
-    from playwright.sync_api import sync_playwright
-
+@contextmanager
+def serving(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The studio in a process of its own, up."""
     words = ["-m", "underpaint", "studio", "--port", str(PORT), "--runs", str(folder / "runs"), "--device", "cpu"]
     server = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    files = pictures(folder)
     try:
-        with sync_playwright() as engine:
-            browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            tab = browser.new_page()
-            while True:
-                try:
-                    tab.goto(f"http://127.0.0.1:{PORT}/")
-                    break
-                except Exception:  # the server is not up yet
-                    time.sleep(0.2)
-            seconds = []
-            for _ in range(3):
-                begun = time.perf_counter()
-                tab.goto(f"http://127.0.0.1:{PORT}/")
-                tab.wait_for_selector("#start")
-                seconds.append(time.perf_counter() - begun)
-            print(f"first paint: {min(seconds):.2f} s (three visits: {', '.join(f'{s:.2f}' for s in seconds)})", flush=True)
-            for role, name in (("content", "content"), ("style1", "style")):
-                tab.set_input_files(f"#{name} input[type=file]", str(files[role]))
-                tab.wait_for_selector(f"#{name} img")
-            tab.click("#start")
-            tab.wait_for_selector("#stage img", timeout=60_000)
-            begun = time.perf_counter()
-            seen: list[tuple[float, str | None]] = []
-            while not tab.locator("#status [data-state=finished]").count():
-                version = tab.locator("#stage img").get_attribute("data-version")
-                if not seen or seen[-1][1] != version:
-                    seen.append((time.perf_counter(), version))
-                tab.wait_for_timeout(50)
-            gaps = np.diff([when for when, _ in seen])
-            often = len(seen) / (time.perf_counter() - begun)
-            print(f"live picture at 256 px: {often:.2f} a second, longest gap {gaps.max():.2f} s")
-            browser.close()
+        while True:
+            try:
+                urllib.request.urlopen(ADDRESS, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield server
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def browsing() -> Iterator[Any]:
+    """A real browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def choose(tab: Any, files: dict[str, Path]) -> None:
+    """Uploads the two pictures."""
+    for role, name in (("content", "content"), ("style1", "style")):
+        tab.set_input_files(f"#{name} input[type=file]", str(files[role]))
+        tab.wait_for_selector(f"#{name} img")
+
+
+def page(folder: Path) -> None:
+    """In a real browser."""
+    files = pictures(folder)
+    with serving(folder), browsing() as browser:
+        tab = browser.new_page()
+        seconds = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            tab.goto(ADDRESS)
+            tab.wait_for_selector("#start")
+            seconds.append(time.perf_counter() - begun)
+        print(f"first paint: {min(seconds):.2f} s (three visits: {', '.join(f'{s:.2f}' for s in seconds)})", flush=True)
+        choose(tab, files)
+        tab.click("#start")
+        tab.wait_for_selector("#stage img", timeout=60_000)
+        begun = time.perf_counter()
+        seen: list[tuple[float, str | None]] = []
+        while not tab.locator("#status [data-state=finished]").count():
+            version = tab.locator("#stage img").get_attribute("data-version")
+            if not seen or seen[-1][1] != version:
+                seen.append((time.perf_counter(), version))
+            tab.wait_for_timeout(50)
+        gaps = np.diff([when for when, _ in seen])
+        often = len(seen) / (time.perf_counter() - begun)
+        print(f"live picture at 256 px: {often:.2f} a second, longest gap {gaps.max():.2f} s")
 
 
 def cost(folder: Path) -> None:
@@ -115,33 +139,51 @@ def cost(folder: Path) -> None:
     print(f"256 px with its page: command line {plain:.1f} s, job {ours:.1f} s, ratio {ours / plain:.2f}")
 
 
-def resident() -> float:
-    """This process's memory, MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def resident(process: int) -> float:
+    """A process's memory, MiB."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
     return float("nan")
 
 
+def asked_for(folder: Path) -> int:
+    """How many jobs there are."""
+    return len(list((folder / "runs").glob("2*/order.json")))
+
+
 def load(folder: Path) -> None:
-    """The runner in this process; its jobs in their own."""
-    files = pictures(folder)
-    runner = Runner(folder / "runs", limits=Limits(per_visitor=100), device="cpu")
-    before, begun = resident(), time.perf_counter()
-    taken, refused = [], 0
-    for _ in range(50):
-        try:
-            taken.append(runner.submit(Order(kind="stylize", recipe={"size": 64, "preset": "draft"}), files))
-        except UnderpaintError:
-            refused += 1
-    during = resident()
-    while any(job.state in ("queued", "running") for job in taken):
-        time.sleep(0.2)
-    ends = sorted({job.state for job in taken})
-    seconds = time.perf_counter() - begun
-    runner.close()
-    print(f"50 jobs of 64 px: {len(taken)} taken, {refused} refused, all taken ones {', '.join(ends)} after {seconds:.0f} s")
-    print(f"the runner's process: {before:.0f} MiB before, {during:.0f} MiB with all queued, {resident():.0f} MiB after")
+    """Visitors with cookies of their own, each of whom asks for as many jobs as one may have (the last for fewer)."""
+    files, most = pictures(folder), Limits().per_visitor
+    with serving(folder) as server, browsing() as browser:
+        tabs = [browser.new_context().new_page() for _ in range(-(-JOBS // most))]
+        for tab in tabs:
+            tab.goto(ADDRESS)
+            choose(tab, files)
+            tab.get_by_label("draft", exact=True).check()
+            tab.locator("#size input[type=number]").fill("64")
+            tab.locator("#size input[type=number]").press("Enter")
+        before, begun, refused = resident(server.pid), time.perf_counter(), 0
+        for number in range(JOBS):
+            tab = tabs[number % len(tabs)]
+            words = tab.get_by_text("which is all this studio takes")
+            taken, told = asked_for(folder), words.count()
+            tab.click("#start")
+            while asked_for(folder) == taken and words.count() == told:
+                tab.wait_for_timeout(20)
+            refused += words.count() - told
+        during, states = resident(server.pid), list((folder / "runs").glob("2*/state.json"))
+        asked = time.perf_counter() - begun
+        while any(json.loads(path.read_text())["state"] in ("queued", "running") for path in states):
+            time.sleep(0.5)
+        ends = sorted({json.loads(path.read_text())["state"] for path in states})
+        seconds = time.perf_counter() - begun
+        print(
+            f"{JOBS} jobs of 64 px by {len(tabs)} browsers in {asked:.0f} s: {len(states)} taken, {refused} refused, "
+            f"all taken ones {', '.join(ends)} after {seconds:.0f} s"
+        )
+        after = resident(server.pid)
+        print(f"the server's process: {before:.0f} MiB before, {during:.0f} MiB when all had asked, {after:.0f} MiB after")
 
 
 PARTS: dict[str, Callable[[Path], None]] = {"page": page, "cost": cost, "load": load}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from underpaint import images
 from underpaint.networks.network import Network
 from underpaint.recipe import Recipe
 from underpaint.scene import Scene
@@ -37,21 +40,29 @@ class Estimate:
 
 def estimate(scene: Scene) -> Estimate:
     """Times the networks on a small picture and scales by the pixels of the schedule."""
-    recipe, finest = scene.recipe, scene.size(-1)
+    networks = {network.name: network for network in map(scene.network_at, range(len(scene.recipe.sizes())))}
+    paces = {name: pace(scene.recipe, network) for name, network in networks.items()}
+    return forecast(scene.recipe, scene.pictures.content.rgb.shape[:2], paces)
+
+
+def forecast(recipe: Recipe, extent: tuple[int, ...], paces: Mapping[str, float]) -> Estimate:
+    """The same where the networks' pace is known.
+
+    Args:
+        extent: height and width of the content picture, pixels.
+        paces: seconds a pixel by network, see `pace`.
+    """
     trials = 1.0 if recipe.optimizer == "adam" else LINE_SEARCH
-    pace: dict[str, float] = {}
     seconds = 0.0
-    for scale, count in enumerate(recipe.schedule()):
-        network, (height, width) = scene.network_at(scale), scene.size(scale)
-        if network.name not in pace:
-            pace[network.name] = _pace(recipe, network)
-        seconds += OBJECTIVE[network.name] * trials * pace[network.name] * count * height * width
-    memory = BASE_BYTES + finest[0] * finest[1] * BYTES_PER_PIXEL[recipe.precision]
-    return Estimate(seconds, memory)
+    for scale, (size, count) in enumerate(zip(recipe.sizes(), recipe.schedule(), strict=True)):
+        network = "vgg19" if recipe.polishes(scale) else recipe.network
+        seconds += OBJECTIVE[network] * trials * paces[network] * count * math.prod(images.size_for(extent, size))
+    finest = math.prod(images.size_for(extent, recipe.size))
+    return Estimate(seconds, BASE_BYTES + finest * BYTES_PER_PIXEL[recipe.precision])
 
 
-def _pace(recipe: Recipe, network: Network) -> float:
-    """Seconds a pixel of the network's way there and back."""
+def pace(recipe: Recipe, network: Network) -> float:
+    """Seconds a pixel of a network's way there and back."""
     image = torch.rand(1, 3, PROBE, PROBE).to(network.device)
     layers = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
     deepest = max(layers, key=network.layers.index)

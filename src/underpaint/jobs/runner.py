@@ -22,6 +22,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.jobs import child
 from underpaint.jobs.job import NAME, RESUMABLE, WAITING, Job, Order, State
 from underpaint.networks import registry
+from underpaint.recipe import Recipe
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
@@ -112,7 +113,7 @@ class Runner:
             UnderpaintError: over a limit, or a picture or field is not as it must be; nothing was kept.
         """
         names = {role: role + _suffix(path) for role, path in pictures.items()}
-        weights = self.weights_for(order.recipe)
+        weights = self.weights_for(order.recipe.get("network", Recipe().network))
         own = {"pictures": names, "device": self.device, "weights": None if weights is None else str(weights)}
         whole = order.model_copy(update=own)
         try:
@@ -123,9 +124,9 @@ class Runner:
             self._check_room(order.visitor)
             return Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
 
-    def weights_for(self, recipe: Mapping[str, Any]) -> Path | None:
-        """What a recipe's network is opened with: the compact one has its own and takes no others."""
-        return self.weights if recipe.get("network") in registry.FILES else None
+    def weights_for(self, network: str) -> Path | None:
+        """What a network is opened with: the compact one has its own and takes no others."""
+        return self.weights if network in registry.FILES else None
 
     def _check(self, order: Order, pictures: Mapping[str, Path]) -> None:
         """Everything that can be known before it starts."""

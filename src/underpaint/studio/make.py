@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from underpaint import explaining, session
 from underpaint.errors import UnderpaintError
-from underpaint.estimate import duration, estimate
 from underpaint.jobs.job import RESUMABLE, WAITING, Job
 from underpaint.jobs.runner import Runner
 from underpaint.networks import registry
 from underpaint.studio import views
 from underpaint.studio.events import PRIVATE, QUICK, TICK, found, told, visitor
+from underpaint.studio.forecast import Forecast
 from underpaint.studio.form import LAYERS, STYLES, Form
 from underpaint.studio.uploads import offer, sample_files, upload
 
@@ -45,7 +44,7 @@ class Make:
     """
 
     def __init__(self, runner: Runner, current: gr.BrowserState) -> None:
-        self.runner, self.current = runner, current
+        self.runner, self.current, self._forecast = runner, current, Forecast(runner)
 
     def build(self) -> None:
         """Within a tab."""
@@ -155,23 +154,7 @@ class Make:
         return act
 
     def _guess(self, *values: Any) -> str:
-        """Time and memory, before anything starts; nothing where the form is not filled in yet."""
-        asked = self._read(values)
-        files = asked.pictures()
-        if not {"content", "style1"} <= files.keys():
-            return ""
-        try:
-            recipe = asked.recipe()
-            weights = self.runner.weights_for(recipe)
-            if not registry.at_hand(asked.network, weights):
-                return f"The weights of {asked.network} will be fetched first ({registry.FILES[asked.network].megabytes} MB)."
-            wish = session.prepare(files["content"], asked.paintings, device=self.runner.device, weights=weights, **recipe)
-            cost = estimate(session.Session(wish.recipe, wish.pictures, wish.options).scene)
-        except UnderpaintError:
-            return ""
-        runs = explaining.COALITION * (2 ** len(wish.recipe.style_layers) + explaining.REPEATS + explaining.PAINTING)
-        words = f"About {duration(cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
-        return f"{words}; explained, about {duration(cost.seconds * runs)}."
+        return self._forecast(self._read(values))
 
     def _look(self, name: str, seen: Look | None) -> tuple[Any, ...]:
         """What has changed since the last look; most of the time nothing."""

@@ -1,0 +1,69 @@
+"""Forecast: what a run will take, told while the form is filled in."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from underpaint import device, explaining, images
+from underpaint.errors import UnderpaintError
+from underpaint.estimate import duration, forecast, pace
+from underpaint.jobs.runner import Runner
+from underpaint.networks import registry
+from underpaint.recipe import Recipe, make
+from underpaint.studio.form import Form
+
+STALE = 60.0
+"""Seconds after which a network is timed again: a machine is now more busy, now less."""
+
+
+class Forecast:
+    """Knows how fast the networks are here. Each is timed once a minute at most, however many visitors ask: the process of
+    the pages must not paint.
+
+    Args:
+        runner: whose device and weights are used.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._lock = threading.Lock()
+        self._paces: dict[tuple[object, ...], tuple[float, float]] = {}
+
+    def __call__(self, asked: Form) -> str:
+        """Time and memory in words; nothing where the form is not filled in yet, or wrong."""
+        if asked.content is None or not asked.paintings:
+            return ""
+        try:
+            recipe = make(asked.recipe())
+            width, height = images.dimensions(asked.content.path)
+            if not registry.at_hand(recipe.network, self.runner.weights_for(recipe.network)):
+                return (
+                    f"The weights of {recipe.network} will be fetched first ({registry.FILES[recipe.network].megabytes} MB)."
+                )
+            cost = forecast(recipe, (height, width), {recipe.network: self._pace(recipe)})
+        except UnderpaintError:  # said when it is started
+            return ""
+        runs = explaining.COALITION * (2 ** len(recipe.style_layers) + explaining.REPEATS + explaining.PAINTING)
+        words = f"About {duration(cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
+        return f"{words}; explained, about {duration(cost.seconds * runs)}."
+
+    def _pace(self, recipe: Recipe) -> float:
+        """Seconds a pixel of the network's way there and back."""
+        layers = [*recipe.content_layers, *recipe.style_layers]
+        key = recipe.network, recipe.precision, *sorted(layers)
+        with self._lock:
+            known, when = self._paces.get(key, (0.0, -STALE))
+            if time.monotonic() - when >= STALE:
+                chosen = device.choose(self.runner.device)
+                opened = registry.open_network(
+                    recipe.network,
+                    layers,
+                    pooling=recipe.pooling,
+                    device=chosen,
+                    precision=device.precision(recipe.precision, chosen),
+                    given=self.runner.weights_for(recipe.network),
+                )
+                known = pace(recipe, opened.network)
+                self._paces[key] = known, time.monotonic()
+            return known
