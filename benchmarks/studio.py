@@ -2,8 +2,8 @@
 
     page    seconds to the first paint of the page, and how often the live picture changes at 256 px (needs Chromium)
     cost    a run at 256 px as a job beside the same run on the command line, in turn
-    load    50 jobs of 64 px at once by 13 browsers: how many were taken, how all ended, the server's memory before and
-            after (needs Chromium)
+    load    50 jobs of 64 px at once by 13 browsers, all but one of which leave then: how many were taken, how all ended,
+            the server's memory before and after (needs Chromium)
 
 Sample pictures that come with the package; the compact network, 2 threads.
 """
@@ -174,6 +174,8 @@ def load(folder: Path) -> None:
             refused += words.count() - told
         during, states = resident(server.pid), list((folder / "runs").glob("2*/state.json"))
         asked = time.perf_counter() - begun
+        for tab in tabs[1:]:
+            tab.close()
         while any(json.loads(path.read_text())["state"] in ("queued", "running") for path in states):
             time.sleep(0.5)
         ends = sorted({json.loads(path.read_text())["state"] for path in states})
