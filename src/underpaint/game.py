@@ -18,7 +18,7 @@ from math import comb, factorial, sqrt
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from underpaint.errors import UnderpaintError
 
@@ -93,7 +93,7 @@ class Noise:
     @property
     def reach(self) -> float:
         """How many standard errors half of a 95 % interval is."""
-        return float(stats.t.ppf(0.975, self.freedom))
+        return float(stdtrit(self.freedom, 0.975))
 
 
 @dataclass(frozen=True)

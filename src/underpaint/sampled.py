@@ -16,7 +16,7 @@ from itertools import accumulate, chain
 from math import comb, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from underpaint.coalitions import EXACT, groups, mask_of
 from underpaint.errors import UnderpaintError
@@ -153,7 +153,7 @@ class Sampled(Game):
             variance += (self.noise.sigma * length) ** 2 / self.tables
             freedom = min(freedom, self.noise.freedom)
         error = sqrt(variance)
-        reach = float(stats.t.ppf(0.975, freedom)) * error
+        reach = float(stdtrit(freedom, 0.975)) * error
         return Estimate(value, error, value - reach, value + reach)
 
 

@@ -12,8 +12,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from scipy import stats
-
 from underpaint import attribution
 from underpaint.account import Account
 from underpaint.attribution import Attribution, RunFacts
@@ -91,9 +89,11 @@ def summary(folder: Path, real: dict[str, Attribution]) -> dict[str, dict[str, f
 
 
 def _compared(values: dict[str, float], real: dict[str, Attribution]) -> dict[str, float]:
+    from scipy.stats import spearmanr  # a second to import, and rarely wanted
+
     said = {PICTURE: values[PICTURE]}
     for method, a in real.items():
         if all(f"{method}/{layer}" in values for layer in a.values):
             ours = [values[f"{method}/{layer}"] for layer in a.values]
-            said[method] = float(stats.spearmanr(ours, list(a.values.values())).statistic)
+            said[method] = float(spearmanr(ours, list(a.values.values())).statistic)
     return said
