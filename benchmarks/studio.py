@@ -1,7 +1,8 @@
-"""How quick the studio is and what it holds, as its issue asks: python benchmarks/studio.py [page] [cost] [load]
+"""How quick the studio is and what it holds, as its issue asks: python benchmarks/studio.py [page] [cost] [told] [load]
 
     page    seconds to the first paint of the page, and how often the live picture changes at 256 px (needs Chromium)
     cost    a run at 256 px as a job beside the same run on the command line, in turn
+    told    how long jobs of 64 and 256 px were said to take, and took
     load    50 jobs of 64 px at once by 13 browsers, all but one of which leave then: how many were taken, how all ended,
             the server's memory before and after (needs Chromium)
 
@@ -30,6 +31,9 @@ import yardstick
 from underpaint import images, samples
 from underpaint.jobs.job import Order
 from underpaint.jobs.runner import Limits, Runner
+from underpaint.studio.forecast import Forecast
+from underpaint.studio.form import LAYERS, Form
+from underpaint.studio.uploads import Upload
 
 THREADS = 2
 PORT = 7867
@@ -139,6 +143,23 @@ def cost(folder: Path) -> None:
     print(f"256 px with its page: command line {plain:.1f} s, job {ours:.1f} s, ratio {ours / plain:.2f}")
 
 
+def told(folder: Path) -> None:
+    """The words beside Start, and the seconds that the job then took."""
+    files = pictures(folder)
+    runner = Runner(folder / "runs", device="cpu")
+    forecast = Forecast(runner)
+    uploads = [Upload(path, path.name) for path in files.values()]
+    for size, preset in ((64, "draft"), (256, "standard")):
+        layers = dict.fromkeys(LAYERS, 1.0)
+        asked = Form(uploads[0], uploads[1:], [1.0], None, None, "compact", size, preset, 0.5, 0, "no", layers)
+        words, begun = forecast(asked), time.perf_counter()
+        job = runner.submit(asked.order("stylize", "benchmark"), asked.pictures())
+        while job.state != "finished":
+            time.sleep(0.02)
+        print(f"{size} px, {preset}: said: {words!r}; took {time.perf_counter() - begun:.1f} s", flush=True)
+    runner.close()
+
+
 def resident(process: int) -> float:
     """A process's memory, MiB."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -188,7 +209,7 @@ def load(folder: Path) -> None:
         print(f"the server's process: {before:.0f} MiB before, {during:.0f} MiB when all had asked, {after:.0f} MiB after")
 
 
-PARTS: dict[str, Callable[[Path], None]] = {"page": page, "cost": cost, "load": load}
+PARTS: dict[str, Callable[[Path], None]] = {"page": page, "cost": cost, "told": told, "load": load}
 
 
 def main() -> None:

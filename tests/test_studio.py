@@ -249,8 +249,15 @@ def test_masks(visit, server, pair, tmp_path):
 
 
 def test_time_and_memory_are_told_before_anything_starts(visit, server, pair):
-    choose(visit.tab, pair)
-    visit.tab.get_by_text("GiB; explained, about").wait_for(timeout=WAIT)
+    tab = visit.tab
+    choose(tab, pair)
+    words = tab.get_by_text("GiB; explained, about")
+    words.wait_for(timeout=WAIT)
+    small = words.inner_text()
+    number = tab.locator("#size input[type=number]")
+    number.fill("1024")  # typed: no pointer lets a slider go
+    number.press("Enter")
+    wait_for(lambda: words.inner_text() != small)
 
 
 def test_the_oldest_runs_go_with_consent_alone(chromium, pair, tmp_path):

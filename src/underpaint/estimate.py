@@ -81,5 +81,5 @@ def _once(network: Network, image: torch.Tensor, layer: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Rough, as people say it: `40 s`, `4 min`."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    """Rough, as people say it: `40 s`, `4 min`; never under a second."""
+    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

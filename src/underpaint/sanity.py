@@ -89,7 +89,7 @@ def summary(folder: Path, real: dict[str, Attribution]) -> dict[str, dict[str, f
 
 
 def _compared(values: dict[str, float], real: dict[str, Attribution]) -> dict[str, float]:
-    from scipy.stats import spearmanr  # a second to import, and rarely wanted
+    from scipy.stats import spearmanr  # slow to import, and rarely wanted
 
     said = {PICTURE: values[PICTURE]}
     for method, a in real.items():

@@ -16,6 +16,9 @@ from underpaint.studio.form import Form
 STALE = 60.0
 """Seconds after which a network is timed again: a machine is now more busy, now less."""
 
+START = 5.0
+"""Seconds, roughly, that a job's process takes to come up and to make its page (`benchmarks/studio.py told`)."""
+
 
 class Forecast:
     """Knows how fast the networks are here. Each is timed once a minute at most, however many visitors ask: the process of
@@ -45,8 +48,8 @@ class Forecast:
         except UnderpaintError:  # said when it is started
             return ""
         runs = explaining.COALITION * (2 ** len(recipe.style_layers) + explaining.REPEATS + explaining.PAINTING)
-        words = f"About {duration(cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
-        return f"{words}; explained, about {duration(cost.seconds * runs)}."
+        words = f"About {duration(START + cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
+        return f"{words}; explained, about {duration(START + cost.seconds * runs)}."
 
     def _pace(self, recipe: Recipe) -> float:
         """Seconds a pixel of the network's way there and back."""

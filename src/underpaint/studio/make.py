@@ -73,8 +73,7 @@ class Make:
             button.click(self._acting(action), [self.current], None, **QUICK)
         for field in fields:
             if isinstance(field, gr.Radio | gr.Slider | gr.Image):
-                event = field.release if isinstance(field, gr.Slider) else field.change
-                event(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
+                field.change(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
 
     def _pictures(self) -> list[Any]:
         """The widgets of the two pictures; those of these three methods together are in the order of `_read`."""
