@@ -4,8 +4,9 @@
     python benchmarks/yardstick.py --set tune --recipe mild:content_weight=0.2,smoothness=8,network=vgg19
 
 Needs the project's shared folder (`--shared`, by default beside the repository): the pairs (`data/pairs.tsv`), the judge
-(`tools/judge.py`: style, heldout, coarse, content, lpips, grain; what each means stands there) and VGG-19. Every pastiche is
-kept under `--out` and is not made again, so an interrupted benchmark goes on where it was.
+(`tools/judge.py`: style, heldout, coarse, content, lpips, grain, palette, strokes, weave; what each means stands there) and
+VGG-19. Every pastiche is kept under `--out` and is not made again, so an interrupted benchmark goes on where it was; one that was
+judged before a figure was known is judged again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 import underpaint
 from underpaint import device
 
-FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain")
+FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain", "palette", "strokes", "weave")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 ROW_C: dict[str, Any] = {
@@ -92,21 +93,24 @@ def judge(shared: Path, pair: Pair, pictures: Sequence[Path]) -> list[dict[str, 
     """The judge's figures of each picture."""
     command = [sys.executable, str(shared / "tools/judge.py"), "--content", str(pair.content), "--style", str(pair.style)]
     answer = subprocess.run([*command, *map(str, pictures)], check=True, capture_output=True, text=True).stdout
-    lines = [line.split()[: len(FIGURES)] for line in answer.strip().split("\n")[1:]]
-    return [dict(zip(FIGURES, map(float, line), strict=True)) for line in lines]
+    head, *lines = answer.strip().split("\n")
+    columns = head.split()[: len(FIGURES)]
+    if columns != list(FIGURES):
+        raise SystemExit(f"{shared / 'tools/judge.py'}: its columns begin with {columns}, not with {list(FIGURES)}")
+    return [dict(zip(FIGURES, map(float, line.split()[: len(FIGURES)]), strict=True)) for line in lines]
 
 
 def measure(pair: Pair, recipes: Mapping[str, Mapping[str, Any]], shared: Path, out: Path) -> dict[str, dict[str, float]]:
     """Figures and seconds of each recipe on one pair."""
     pictures = {name: out / name / f"{pair.name}.png" for name in recipes}
     seconds = {name: paint(pair, fields, shared, pictures[name]) for name, fields in recipes.items()}
-    unknown = [name for name, png in pictures.items() if "heldout" not in json.loads(png.with_suffix(".json").read_text())]
+    notes = {name: json.loads(png.with_suffix(".json").read_text()) for name, png in pictures.items()}
+    unknown = [name for name, note in notes.items() if not note.keys() >= set(FIGURES)]
     if unknown:
         for name, figures in zip(unknown, judge(shared, pair, [pictures[name] for name in unknown]), strict=True):
-            note = pictures[name].with_suffix(".json")
-            note.write_text(json.dumps(json.loads(note.read_text()) | figures))
-    read = {name: json.loads(png.with_suffix(".json").read_text()) for name, png in pictures.items()}
-    return {name: {figure: read[name][figure] for figure in FIGURES} | {"seconds": seconds[name]} for name in recipes}
+            notes[name] |= figures
+            pictures[name].with_suffix(".json").write_text(json.dumps(notes[name]))
+    return {name: {figure: notes[name][figure] for figure in FIGURES} | {"seconds": seconds[name]} for name in recipes}
 
 
 def run_parts(parts: Mapping[str, Callable[[], None]], threads: int) -> None:

@@ -1,5 +1,6 @@
 """Real weights where they are, and a tiny VGG where they are not needed."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from PIL import Image
 import underpaint
 from underpaint.networks import vgg
 
-WEIGHTS = Path(__file__).resolve().parent.parent.parent / "shared" / "weights"
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+WEIGHTS = SHARED / "weights"
 
 
 def random_tensors(name="vgg19", width=4, seed=0, dtype=torch.float32):
@@ -37,6 +39,28 @@ def weights_folder():
     if not (folder / "vgg19_imagenet_conv.safetensors").is_file():
         pytest.skip("needs ../shared/weights/vgg19_imagenet_conv.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def yardstick():
+    """The project's judge, ../shared/tools/judge.py, as a module: a second implementation."""
+    path = SHARED / "tools/judge.py"
+    if not path.is_file():
+        pytest.skip("needs ../shared/tools/judge.py")
+    spec = importlib.util.spec_from_file_location("judge", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def reference_pictures():
+    """Pastiches of one pair in ../shared/data/reference, and the pair's style."""
+    style, folder = SHARED / "data/pairs/style/starry_night.jpg", SHARED / "data/reference"
+    pictures = sorted(folder.glob("tubingen_starry_night_*.png"))
+    if not pictures or not style.is_file():
+        pytest.skip("needs ../shared/data/reference")
+    return pictures, style
 
 
 @pytest.fixture

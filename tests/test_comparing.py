@@ -138,7 +138,7 @@ def test_several_styles(pair, tiny_weights, tmp_path):
     options = underpaint.Options(weights=tiny_weights, device="cpu")
     underpaint.stylize(pair[0], [pair[1], pair[0]], out=tmp_path / "run", options=options, **QUICK)
     row = compare([tmp_path / "run"], device="cpu").rows[0]
-    assert {MEASURES[name].against for name in row.values} == {"content"}
+    assert {MEASURES[name].against for name in row.values} == {"content", "itself"}
     assert row.style == "style.png + content.png"
     assert "several styles" in row.notes[0]
 

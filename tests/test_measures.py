@@ -1,6 +1,8 @@
 """Structure, colours and the gauge: slow loops, closed forms on made-up feature maps, and what must hold of any measure."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 from conftest import random_tensors
 from tests.helpers import noisy, refused, sample, smooth
 from underpaint.networks import registry, vgg
-from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure, sliced
+from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure, palette, sliced
 from underpaint.quality import lpips_shapes as shapes
 from underpaint.quality import self_similarity as similarity
 from underpaint.quality.colours import _transport
@@ -272,6 +274,59 @@ def test_colour_distance_orders_pictures():
     assert values == sorted(set(values))
 
 
+def slow_palette(x, y):
+    """Of pictures so small that every pixel is drawn: all distances, one colour at a time."""
+    ours, own = (rgb2lab(p[0].double().permute(1, 2, 0).reshape(-1, 3).numpy()) for p in (x, y))
+
+    def mean(colours):
+        found = []
+        for colour in colours:
+            distances = sorted(math.dist(colour, other) for other in own)[:5]
+            found.append(sum(distances) / len(distances))
+        return max(sum(found) / len(found), 0.5)
+
+    return mean(ours) / mean(own)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (9, 14)])
+def test_palette_equals_the_formula(size):
+    style = random(*size)
+    for pastiche in (random(7, 5, 1), style.flip(2), 0.3 * random(7, 5, 1), flat(0.5, 3, 3)):
+        assert palette(pastiche, style) == pytest.approx(slow_palette(pastiche, style), rel=1e-9)
+    assert palette(style.clone(), style) == pytest.approx(1, rel=1e-12)
+
+
+def test_palette_of_its_own_colours_is_pure():
+    style = sample("gale.jpg", (160, 120))
+    assert palette(style.clone(), style) == pytest.approx(1, abs=0.05)
+    assert palette(style.flip(2), style) == palette(style.flip(2), style)
+    # Places and shares do not matter: a half of the pixels has the same colours.
+    assert palette(style[..., ::2], style) == pytest.approx(1, abs=0.05)
+
+
+def test_palette_sees_colours_that_the_style_lacks():
+    style, tint = sample("gale.jpg", (160, 120)), torch.tensor([0.3, -0.1, -0.3]).view(1, 3, 1, 1)
+    values = [palette((style + amount * tint).clamp(0, 1), style) for amount in (0, 0.1, 0.3, 0.6, 1)]
+    assert values == sorted(set(values))
+    assert values[-1] > 3
+    # A few alien pixels are seen too, as many as there are.
+    spotted = style.clone()
+    spotted[..., :4] = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    assert palette(spotted, style) > 1.3
+    # And colours of the style that are missing are not: that is `colour`'s to see.
+    assert palette(style.mean((2, 3), keepdim=True).expand_as(style), style) < 2
+
+
+def test_palette_of_grey_and_flat_styles():
+    """Their colours lie on one another: what an eye cannot tell is no distance."""
+    grey, other = (smooth(50, 60, seed).mean(1, keepdim=True).expand(1, 3, 50, 60) for seed in (0, 1))
+    assert palette(other, grey) == pytest.approx(1, abs=0.3)
+    assert palette(flat(0.4), flat(0.4)) == 1
+    assert palette(flat(0), flat(1)) == pytest.approx(100 / 0.5, rel=1e-3)
+    tinted = grey + torch.tensor([0.1, 0.0, -0.1]).view(1, 3, 1, 1)
+    assert 5 < palette(tinted.clamp(0, 1), grey) < 100
+
+
 # All together
 
 
@@ -296,32 +351,35 @@ def test_gauge_at_the_ends(compact):
     gauge = Gauge(content, style, network=compact)
     kept, taken = gauge(content.clone()).values, gauge(style.clone()).values
     for name, each in MEASURES.items():
-        if name in ("lpips", "ms_ssim"):
+        if name in ("lpips", "ms_ssim") or each.against == "itself":
             continue
         best = kept if each.against == "content" else taken
-        ideal = 1 if each.better == "higher" else 0
-        assert best[name] == pytest.approx(ideal, abs=1e-6), name
+        ideal = 0 if each.better == "lower" else 1
+        # Of the palette other pixels are drawn.
+        assert best[name] == pytest.approx(ideal, abs=0.05 if name == "palette" else 1e-6), name
+        # A photograph's edges can be as clear as a painting's strokes.
         other = taken if each.against == "content" else kept
-        assert abs(other[name] - ideal) > 0.02, name
+        assert name == "strokes" or abs(other[name] - ideal) > 0.02, name
     assert all(kept[name] == pytest.approx(1, abs=1e-6) for name in kept if name.startswith("heldout"))
 
 
 def test_gauge_leaves_out_what_it_cannot_measure(compact):
     small, style = random(16, 20, 0), random(16, 20, 1)
     found = measure(random(16, 20, 2), small, style, network=compact)
-    assert set(found.values) == {*(n for n in MEASURES if n.startswith("heldout")), "patches", "colour", "ssim", "edges"}
+    heldout = {name for name in MEASURES if name.startswith("heldout")}
+    assert set(found.values) == heldout | {"patches", "colour", "palette", "ssim", "edges"}
     assert set(found.values) | set(found.missing) == set(MEASURES)
     assert "lpips_squeeze.safetensors" in found.missing["lpips"]
     assert "161 px" in found.missing["ms_ssim"]
     tiny = measure(random(4, 4, 2), random(4, 4, 0), random(4, 4, 1), network=compact, lpips=some_lpips())
-    assert {"ssim", "edges", "patches", "lpips"} <= set(tiny.missing)
+    assert {"ssim", "edges", "patches", "lpips", "strokes", "weave"} <= set(tiny.missing)
     assert all("\n" not in why for why in (*found.missing.values(), *tiny.missing.values()))
 
 
 def test_gauge_without_a_single_style(compact):
-    content = random(32, 32)
-    found = Gauge(content, None, network=compact)(random(32, 32, 1))
-    assert {MEASURES[name].against for name in found.values} == {"content"}
+    content = random(64, 64)
+    found = Gauge(content, None, network=compact)(random(64, 64, 1))
+    assert {MEASURES[name].against for name in found.values} == {"content", "itself"}
     assert all(name in found.missing for name, each in MEASURES.items() if each.against == "style")
 
 
@@ -348,3 +406,11 @@ def test_gauge_refuses_another_size(compact):
     refused(lambda: gauge(random(40, 32)), "32×40", "40×32", "resize")
     with pytest.raises(ValueError, match="one RGB picture"):
         Gauge(torch.zeros(1, 1, 32, 32), None, network=compact)
+
+
+def test_every_measure_is_explained():
+    text = (Path(__file__).parent.parent / "docs/quality.md").read_text(encoding="utf-8")
+    for name, each in MEASURES.items():
+        if not name.startswith("heldout_"):
+            assert re.search(rf"^\| `{name}`.* \| {each.against} \| {each.better} \|", text, re.MULTILINE), name
+            assert re.search(rf"^### .*\b{name}\b", text, re.MULTILINE), name

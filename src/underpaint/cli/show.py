@@ -68,7 +68,7 @@ def compare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure several pastiches alike: style, colour, structure kept, perceptual distance."""
+    """Measure several pastiches alike: style, colour, strokes, structure kept, perceptual distance."""
     from underpaint import comparing
 
     if out is not None and out.exists():

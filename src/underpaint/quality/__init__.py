@@ -5,11 +5,12 @@ and source. No single figure is the quality: a content picture left as it was ke
 place keeps nothing.
 """
 
-from underpaint.quality.colours import colour_distance
+from underpaint.quality.colours import colour_distance, palette
 from underpaint.quality.gauge import MEASURES, Gauge, Measure, Measured, measure
 from underpaint.quality.lpips import Lpips, find_lpips, load_lpips, lpips_shapes
 from underpaint.quality.patches import PatchJudge
 from underpaint.quality.ssim import multiscale_ssim, ssim
+from underpaint.quality.strokes import strokes, weave
 from underpaint.quality.structure import cfsd, edges, self_similarity
 from underpaint.quality.style import StyleJudge, held_out
 
@@ -30,6 +31,9 @@ __all__ = [
     "lpips_shapes",
     "measure",
     "multiscale_ssim",
+    "palette",
     "self_similarity",
     "ssim",
+    "strokes",
+    "weave",
 ]

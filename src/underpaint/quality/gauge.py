@@ -1,4 +1,4 @@
-"""All measures of a pastiche at once, against its content and its style."""
+"""All measures of a pastiche at once, against its content, its style and nothing at all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 from underpaint.errors import UnderpaintError
 from underpaint.networks import weights
 from underpaint.networks.network import Network
-from underpaint.quality.colours import colour_distance
+from underpaint.quality.colours import colour_distance, palette
 from underpaint.quality.lpips import Lpips
 from underpaint.quality.pair import check_pair, check_picture
 from underpaint.quality.patches import PatchJudge
 from underpaint.quality.ssim import multiscale_ssim, ssim
+from underpaint.quality.strokes import strokes, weave
 from underpaint.quality.structure import cfsd, edges, self_similarity
 from underpaint.quality.style import DEPTHS, HEADLINE, StyleJudge, held_out
 
@@ -27,14 +28,14 @@ class Measure:
 
     Attributes:
         what: in words.
-        against: the picture that the pastiche is compared with.
-        better: whether "lower" or "higher" is nearer to that picture.
+        against: the picture that the pastiche is compared with; "itself" where there is none.
+        better: whether "lower" or "higher" is nearer to that picture, or what is "near 1".
         low, high: the range; `high` is None where there is no top.
     """
 
     what: str
-    against: Literal["content", "style"]
-    better: Literal["lower", "higher"]
+    against: Literal["content", "style", "itself"]
+    better: Literal["lower", "higher", "near 1"]
     low: float
     high: float | None
 
@@ -46,12 +47,15 @@ MEASURES: Mapping[str, Measure] = {
     "heldout_deep": Measure("forms and arrangements: held-out layers of blocks 4 and 5", "style", "lower", 0, None),
     "patches": Measure("colour and texture, without any network; 1 is the content", "style", "lower", 0, None),
     "colour": Measure("colours, wherever they are, in ΔE", "style", "lower", 0, None),
+    "palette": Measure("alien colours: over 1, some that the style lacks", "style", "near 1", 0, None),
+    "strokes": Measure("clear strokes: under 1 mushy, over 1 more combed than the style", "style", "near 1", 0, None),
     "lpips": Measure("perceptual distance", "content", "lower", 0, None),
     "ssim": Measure("structural similarity, in windows of 11 px", "content", "higher", -1, 1),
     "ms_ssim": Measure("structural similarity at five sizes", "content", "higher", 0, 1),
     "edges": Measure("edges in their places", "content", "higher", -1, 1),
     "self_similarity": Measure("which places are alike, by cosine distances", "content", "lower", 0, 2),
     "cfsd": Measure("which places are alike, by correlations", "content", "lower", 0, None),
+    "weave": Measure("a grid like canvas: over 1, fine detail runs upright and level", "itself", "near 1", 0, 4),
 }
 """All measures by name, in the order of a table. docs/quality.md has their formulas."""
 
@@ -125,12 +129,15 @@ class Gauge:
             HEADLINE: lambda: self._heldout(x),
             "patches": lambda: self._patches(x),
             "colour": lambda: colour_distance(x, self.style),
+            "palette": lambda: palette(x, self.style),
+            "strokes": lambda: strokes(x, self.style),
             "lpips": lambda: self._lpips(x),
             "ssim": lambda: ssim(x, content),
             "ms_ssim": lambda: multiscale_ssim(x, content),
             "edges": lambda: edges(x, content),
             "self_similarity": lambda: self_similarity(x, content, network),
             "cfsd": lambda: cfsd(x, content, network),
+            "weave": lambda: weave(x),
         }
 
     @property
