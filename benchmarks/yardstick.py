@@ -5,8 +5,8 @@
 
 Needs the project's shared folder (`--shared`, by default beside the repository): the pairs (`data/pairs.tsv`), the judge
 (`tools/judge.py`: style, heldout, coarse, content, lpips, grain, palette, strokes, weave; what each means stands there) and
-VGG-19. Every pastiche is kept under `--out` and is not made again, so an interrupted benchmark goes on where it was; one that was
-judged before a figure was known is judged again.
+VGG-19. Every pastiche is kept under `--out` and is not made again, so an interrupted benchmark goes on where it was; one that
+lacks a figure is judged again.
 """
 
 from __future__ import annotations

@@ -47,13 +47,13 @@ def test_a_note_that_lacks_a_figure_is_judged_again(yardstick, tmp_path):
     for name, note in notes.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{pair.name}.json").write_text(json.dumps(note))
-    found = yardstick.measure(pair, dict.fromkeys(notes, {}), folder, tmp_path)
+    found = yardstick.measure(pair, {name: {} for name in notes}, folder, tmp_path)
     expected = [0.1 * n for n in range(9)]
     assert list(found["painted"].values()) == pytest.approx([*expected, 1.0])
     assert list(found["older"].values()) == pytest.approx([*(x + 1 for x in expected), 2.0])
     assert list(found["whole"].values()) == [8.0] * 9 + [3.0]
     assert list(found["older"]) == [*yardstick.FIGURES, "seconds"]
-    again = yardstick.measure(pair, dict.fromkeys(notes, {}), folder, tmp_path)
+    again = yardstick.measure(pair, {name: {} for name in notes}, folder, tmp_path)
     assert again == found
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "painted" / f"{pair.name}.json").read_text())["recipe"] == {}

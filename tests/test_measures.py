@@ -15,7 +15,21 @@ from torch.nn import functional as F
 from conftest import random_tensors
 from tests.helpers import noisy, refused, sample, smooth
 from underpaint.networks import registry, vgg
-from underpaint.quality import MEASURES, Gauge, Lpips, StyleJudge, cfsd, colour_distance, edges, held_out, measure, palette, sliced
+from underpaint.quality import (
+    MEASURES,
+    Gauge,
+    Lpips,
+    StyleJudge,
+    cfsd,
+    colour_distance,
+    edges,
+    held_out,
+    measure,
+    palette,
+    sliced,
+    strokes,
+    weave,
+)
 from underpaint.quality import lpips_shapes as shapes
 from underpaint.quality import self_similarity as similarity
 from underpaint.quality.colours import _transport
@@ -343,6 +357,9 @@ def test_gauge_takes_every_measure_in_its_range():
         assert not found.missing
         for name, value in found.values.items():
             assert MEASURES[name].low <= value <= (math.inf if MEASURES[name].high is None else MEASURES[name].high)
+        assert found.values["palette"] == palette(pastiche, style)
+        assert found.values["strokes"] == strokes(pastiche, style)
+        assert found.values["weave"] == weave(pastiche)
 
 
 def test_gauge_at_the_ends(compact):

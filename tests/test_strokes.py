@@ -1,4 +1,4 @@
-"""Strokes and weave: slow loops, gratings whose answer is known, and the project's judge, which computes them in its own way."""
+"""Strokes and weave: slow loops, gratings whose answer is known, and the project's judge, which has code of its own."""
 
 import math
 

@@ -54,15 +54,15 @@ def palette(pastiche: torch.Tensor, style: torch.Tensor) -> float:
 
         p(x, y) = max(d(x, y), ½) / max(d(y, y), ½),    d(x, y) = mean over colours of x of the mean ΔE to the 5 nearest of y
 
-    where the colours are those of at most 4,000 pixels, drawn at random and for y twice, and ΔE is the distance in CIELAB (CIE
-    1976, D65). A ratio, above 0: 1 is as pure as the style itself; at 1.5 and more an eye sees alien colours; under 1 the
-    style's rarer colours are missing. Shares do not matter much (`colour_distance` sees them), nor do places and sizes. The
-    draw is the same for every picture of a size. Under half a unit of ΔE all is alike: so a grey or flat style, whose own
-    colours lie on one another, divides by no rounding error. Of a picture under some 20,000 px both draws from the style meet
-    in many a pixel, its d(y, y) is smaller for it, and other pictures look up to a third worse; compare at one size.
+    where the colours are those of at most 4,000 pixels, drawn at random, from y twice, and ΔE is the distance in CIELAB
+    (CIE 1976, D65). A ratio, above 0: 1 is as pure as the style itself; at 1.5 and more an eye sees alien colours; under 1
+    the style's rarer colours are missing. Shares matter little (`colour_distance` sees them), places do not. Pictures of one
+    size are drawn from alike. Under half a unit of ΔE all is the same, so that a grey or flat style, whose own colours lie on
+    one another, does not divide by a rounding error. The two draws from a style of under some 20,000 px share many a pixel:
+    that makes its d(y, y) smaller, and other pictures up to a third worse; compare at one size.
 
-    Source: none; to ask how near the nearest real samples are is what Kynkäänniemi et al. 2019, "Improved Precision and Recall
-    Metric for Assessing Generative Models", do with images.
+    Source: none; Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models", ask of
+    whole pictures whether they lie among the nearest neighbours of real ones.
     """
     from scipy.spatial import cKDTree
     from skimage.color import rgb2lab

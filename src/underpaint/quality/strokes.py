@@ -57,7 +57,7 @@ def strokes(pastiche: torch.Tensor, style: torch.Tensor) -> float:
 
 @torch.no_grad()
 def weave(x: torch.Tensor) -> float:
-    """How far the fine detail of an RGB picture (1, 3, H, W) in 0..1, each side at least 64 px, runs along the picture's axes.
+    """How far fine detail of an RGB picture (1, 3, H, W) in 0..1, each side at least 64 px, runs along the picture's axes.
 
         w(x) = 4 · Σ_A |F(Y)|² / Σ_D |F(Y)|²
 
