@@ -66,6 +66,26 @@ def test_a_job_paints_what_the_package_paints(runner, pictures, pair):
     assert sorted(path.name for path in (job.folder / "inputs").iterdir()) == ["content.png", "style1.png"]
 
 
+@pytest.mark.parametrize("kind", ["stylize", "explain"])
+def test_a_job_protects(runner, pictures, kind, tmp_path):
+    Image.new("L", (64, 48), 255).save(tmp_path / "white.png")
+    fields = {"style_layers": {"relu1_1": 1, "relu3_1": 1}, "protect_weight": 7}
+    job = runner.submit(order(kind, **fields), pictures | {"protect": tmp_path / "white.png"})
+    until(job, "finished")
+    kept = json.loads((job.result / "run.json").read_text())
+    assert [entry["role"] for entry in kept["inputs"]] == ["content", "style1", "protect"]
+    heavier = SMALL | fields | {"content_weight": kept["recipe"]["content_weight"] * 7}
+    del heavier["protect_weight"]
+    direct = underpaint.stylize(*pictures.values(), **heavier)
+    assert underpaint.Run.load(job.result).pastiche == pytest.approx(direct.pastiche, abs=1e-3)
+
+
+def test_faces_are_looked_for_before_a_job_is_taken(runner, pictures, tmp_path):
+    with pytest.raises(UnderpaintError, match="no face found"):
+        runner.submit(order().model_copy(update={"protect": "faces"}), pictures)
+    assert not list((tmp_path / "runs").glob("*/order.json"))
+
+
 def test_stopped_it_keeps_its_picture_and_resumed_it_ends_with_the_same_bytes(runner, pictures, pair):
     many = {"iterations": [40], "size": 64}
     job = runner.submit(order(**many), pictures)

@@ -234,7 +234,7 @@ def test_masks(visit, server, pair, tmp_path):
     before = len(server.folders())
     tab = visit.tab
     choose(tab, pair)
-    unfold(tab, {"content_mask": tmp_path / "halves.png"})
+    unfold(tab, {"content_mask": tmp_path / "halves.png", "protect": tmp_path / "halves.png"})
     tab.click("#start")
     tab.get_by_text("masks: one is missing").wait_for(timeout=WAIT)
     tab.set_input_files("#style_mask input[type=file]", str(tmp_path / "halves.png"))
@@ -245,7 +245,19 @@ def test_masks(visit, server, pair, tmp_path):
     tab.click("#start")
     state(tab, "finished")
     roles = json.loads((server.folders()[-1] / "order.json").read_text())["pictures"]
-    assert set(roles) == {"content", "style1", "content_mask", "style_mask"}
+    assert set(roles) == {"content", "style1", "content_mask", "style_mask", "protect"}
+    inputs = json.loads((server.folders()[-1] / "result" / "run.json").read_text())["inputs"]
+    assert {entry["role"] for entry in inputs} == set(roles)
+
+
+def test_no_face_is_told_before_anything_starts(visit, server, pair):
+    before, tab = len(server.folders()), visit.tab
+    choose(tab, pair)
+    unfold(tab, {})
+    tab.check("#faces input")
+    tab.click("#start")
+    tab.get_by_text("no face found").wait_for(timeout=WAIT)
+    assert len(server.folders()) == before
 
 
 def test_time_and_memory_are_told_before_anything_starts(visit, server, pair):

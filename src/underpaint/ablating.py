@@ -68,10 +68,9 @@ class Ablating:
                 facts = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise UnderpaintError(f"{path}: damaged ({error}); name another --out") from None
-            pictures = self.session.scene.pictures
-            hashes = [p.sha256 for p in (pictures.content, *pictures.styles)]
-            before = [entry["sha256"] for entry in facts["inputs"]]
-            if {key: facts[key] for key in own} != own or before[: len(hashes)] != hashes:
+            hashes = {role: picture.sha256 for role, picture in self.session.scene.pictures.by_role().items()}
+            before = {entry["role"]: entry["sha256"] for entry in facts["inputs"]}
+            if {key: facts[key] for key in own} != own or before != hashes:
                 raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
             inputs = facts["inputs"]
         else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +110,7 @@ def named(config: str, players: Sequence[str]) -> tuple[str, ...]:
 
 START_NOISE = 0.02
 SHIFT = 4
+MOVED = ("content", "content_mask", "start", "protect")
 
 
 def perturbed(recipe: Recipe, pictures: Pictures, number: int) -> tuple[Recipe, Pictures]:
@@ -118,10 +120,9 @@ def perturbed(recipe: Recipe, pictures: Pictures, number: int) -> tuple[Recipe, 
         return recipe, pictures
     random = np.random.default_rng(draw(recipe.seed, -2, number))
     shift = random.integers(-SHIFT, SHIFT + 1, 2) / recipe.size
-    mask, start = (None if p is None else _moved(p, shift) for p in (pictures.content_mask, pictures.start))
-    content = _moved(pictures.content, shift)
+    along: dict[str, Any] = {role: _moved(p, shift) for role, p in pictures.by_role().items() if role in MOVED}
     fields = {"start_noise": max(recipe.start_noise, START_NOISE), "seed": (recipe.seed + number) % 2**31}
-    return recipe.model_copy(update=fields), Pictures(content, pictures.styles, mask, pictures.style_mask, start)
+    return recipe.model_copy(update=fields), replace(pictures, **along)
 
 
 def _moved(picture: Picture, shift: np.ndarray) -> Picture:

@@ -201,7 +201,7 @@ def _read_run(folder: Path) -> _Item:
     notes = []
     if facts.get("status") != "finished":
         notes.append(f"is {facts.get('status')}, not finished: its picture is as it stood then")
-    if pictures.content_mask is not None:
+    if pictures.content_mask is not None or pictures.protect is not None:
         notes.append("was painted with masks, which no measure looks at")
     if len(pictures.styles) > 1:
         notes.append("has several styles: no distance to one of them is given")

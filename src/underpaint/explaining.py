@@ -213,8 +213,7 @@ def _go_on(
 ) -> Explaining:
     """The explanation in a folder, after a look at whether it is the one that was asked for."""
     facts = read_facts(folder)
-    given = [wish.pictures.content, *wish.pictures.styles, wish.pictures.content_mask, wish.pictures.style_mask]
-    hashes = [picture.sha256 for picture in (*given, wish.pictures.start) if picture is not None]
+    hashes = [picture.sha256 for picture in wish.pictures.by_role().values()]
     if facts["recipe_sha256"] != wish.recipe.digest() or hashes != [entry["sha256"] for entry in facts["inputs"]]:
         raise UnderpaintError(f"--out {folder}: holds the explanation of another run; name another folder")
     if judge is not None and judge != read_settings(folder).judge:

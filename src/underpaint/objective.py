@@ -1,7 +1,7 @@
 """The objective: named terms, each with its layer, weight and formula, and their sum.
 
     total = Σ_style  a_k · w_l/n · D_l(pastiche, style k) / N_l   (style terms)
-          + Σ_content  w_l · ‖F_l − F_l(content)‖² / ‖F_l(content)‖²   (content terms)
+          + Σ_content  w_l · Σ_i p_i ‖F_l,i − F_l,i(content)‖² / ‖F_l(content)‖²   (content terms; p_i is 1 unless protected)
           + w_smooth · (mean of squared differences of neighbouring pixels)   (smoothness)
 
 `D_l` is the statistic's distance at layer l (`underpaint.statistics`), n the number of style layers and a_k the share of
@@ -82,13 +82,32 @@ class StyleTerm:
 
 @dataclass(frozen=True)
 class ContentTerm:
-    """‖F − F(content)‖² / ‖F(content)‖² at one layer (Gatys et al. 2016, eq. 1, made relative)."""
+    """Σ_i p_i ‖F_i − F_i(content)‖² / ‖F(content)‖² at one layer (Gatys et al. 2016, eq. 1, made relative).
+
+    Attributes:
+        features: the content's feature map, (1, c, h, w).
+        positions: p, (h, w), ≥ 0: how many times each position counts; None for 1 everywhere. The normaliser knows nothing of
+            it, so that where p is 1 nothing changes.
+    """
 
     name: str
     layer: str
     weight: float
     features: torch.Tensor
     normaliser: float
+    positions: torch.Tensor | None = None
+
+    def value(self, features: torch.Tensor) -> float:
+        """At a feature map (1, c, h, w)."""
+        d = features - self.features
+        squares = d.to(torch.promote_types(d.dtype, torch.float32)).square()
+        return float((squares if self.positions is None else squares * self.positions).sum()) / self.normaliser
+
+    def direction(self, features: torch.Tensor) -> torch.Tensor:
+        """p · (F − F(content)), (1, c, h, w): the value's gradient by F is 2 / normaliser times that."""
+        # The difference first: at the content picture it is 0, and rounding errors must not become steps.
+        d = features - self.features
+        return d if self.positions is None else d * self.positions.to(d.dtype)
 
 
 @dataclass(frozen=True)
@@ -195,14 +214,13 @@ class Objective:
         for term in self.terms:
             if not isinstance(term, ContentTerm):
                 continue
-            f, goal = tape.features[term.layer], term.features
-            found.values[term.name] = float((f - goal).float().square().sum()) / term.normaliser
+            f = tape.features[term.layer]
+            found.values[term.name] = term.value(f)
             if term.weight:
                 alpha = 2 * term.weight / term.normaliser
 
-                def seed(g: torch.Tensor, f: torch.Tensor = f, goal: torch.Tensor = goal, a: float = alpha) -> None:
-                    # The difference first: at the content picture it is 0, and rounding errors must not become steps.
-                    g.add_(f - goal, alpha=a)
+                def seed(g: torch.Tensor, f: torch.Tensor = f, term: ContentTerm = term, a: float = alpha) -> None:
+                    g.add_(term.direction(f), alpha=a)
 
                 found.seeds[term.name] = (term.layer, seed)
                 found.layers.setdefault(term.layer, []).append(seed)

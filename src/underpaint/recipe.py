@@ -62,6 +62,7 @@ class Recipe(BaseModel):
         stop: relative improvement of the total, over the last `patience` steps, under which a size ends; 0 never does.
         content_layers, style_layers: weight by layer name; equal weights mean equal say.
         content_weight, style_weight, smoothness: weights of the three kinds of terms.
+        protect_weight: how many times the content's terms count where the mask of a protected part is white; needs that mask.
         smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
             set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
@@ -103,6 +104,7 @@ class Recipe(BaseModel):
     }
     content_weight: Weight = 0.12
     style_weight: Weight = 1.0
+    protect_weight: Weight = 20.0
     smoothness: Weight = 2.0
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)

@@ -213,17 +213,8 @@ def create_folder(folder: Path) -> None:
 
 def keep_inputs(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:
     """Copies every input picture into the run, and says in run.json's words which they are."""
-    named: list[tuple[str, Picture | None]] = [("content", pictures.content)]
-    named += [(f"style{i}", picture) for i, picture in enumerate(pictures.styles, 1)]
-    named += [
-        ("content_mask", pictures.content_mask),
-        ("style_mask", pictures.style_mask),
-        ("start", pictures.start),
-    ]
     kept = []
-    for role, picture in named:
-        if picture is None:
-            continue
+    for role, picture in pictures.by_role().items():
         if picture.path is None:
             file = f"{role}.safetensors"
             arrays = {"rgb": picture.rgb} | ({} if picture.alpha is None else {"alpha": picture.alpha})
@@ -259,4 +250,5 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
             picture = Picture(picture.rgb, picture.alpha, entry["name"], picture.sha256, path)
         found[entry["role"]] = picture
     styles = tuple(picture for role, picture in found.items() if role.startswith("style") and role[5:].isdigit())
-    return Pictures(found["content"], styles, found.get("content_mask"), found.get("style_mask"), found.get("start"))
+    others = {role: found.get(role) for role in ("content_mask", "style_mask", "start", "protect")}
+    return Pictures(found["content"], styles, **others)

@@ -32,16 +32,31 @@ LEVELS = 5
 SMALLEST_REGION = 0.01
 """A grey level that covers less of the mask than this is the soft edge of another."""
 
+PROTECT_WEIGHT_ALONE = "protect_weight: weighs what a mask protects, and there is none; add --protect MASK or --protect faces"
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the user gives. Masks have any size and are stretched over their picture."""
+    """What the user gives. Masks have any size and are stretched over their picture; `protect` is one of the content, white
+    where the content is to be kept."""
 
     content: Picture
     styles: tuple[Picture, ...]
     content_mask: Picture | None = None
     style_mask: Picture | None = None
     start: Picture | None = None
+    protect: Picture | None = None
+
+    def by_role(self) -> dict[str, Picture]:
+        """Those that are there, by what they are for, in the order in which a run's folder lists them."""
+        styles = {f"style{number}": picture for number, picture in enumerate(self.styles, 1)}
+        masks = {
+            "content_mask": self.content_mask,
+            "style_mask": self.style_mask,
+            "start": self.start,
+            "protect": self.protect,
+        }
+        return {"content": self.content} | styles | {role: picture for role, picture in masks.items() if picture is not None}
 
 
 class Scene:
@@ -71,7 +86,9 @@ class Scene:
         self._note_sizes()
 
     def _note_sizes(self) -> None:
-        content = self.pictures.content
+        content, protect = self.pictures.content, self.pictures.protect
+        if protect is not None:
+            self.notes.append(f"protect ({protect.name}): {protect.rgb.mean():.0%} of the picture")
         if max(content.rgb.shape[:2]) < self.recipe.size:
             self.notes.append(f"{content.name} is enlarged from {_extent(content)} to {self.recipe.size} px")
         wanted = round(self.recipe.size * self.recipe.style_scale)
@@ -118,7 +135,15 @@ class Scene:
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
         recipe = self.recipe
         say = recipe.content_weight * (2 - 2 * recipe.strength) ** 2 * weight
-        return ContentTerm(f"content/{layer}", layer, say, goal, max(float(goal.float().square().sum()), 1e-12))
+        normaliser = max(float(goal.float().square().sum()), 1e-12)
+        return ContentTerm(f"content/{layer}", layer, say, goal, normaliser, self._protected(goal.shape[2:]))
+
+    def _protected(self, size: Sequence[int]) -> torch.Tensor | None:
+        """How many times each of a layer's positions counts, (h, w); None without a mask."""
+        if self.pictures.protect is None:
+            return None
+        white = soft(self.pictures.protect, size).to(self.network.device)
+        return 1 + (self.recipe.protect_weight - 1) * white
 
     def _style_terms(
         self, place: int, scale: int, of_content: dict[str, torch.Tensor], regions: dict[str, list[Region]]
@@ -232,10 +257,20 @@ def check(recipe: Recipe, pictures: Pictures) -> None:
         raise UnderpaintError(f"--style-mask: {count} style pictures; masks work with one style picture")
     if (recipe.start == "file") != (pictures.start is not None):
         raise UnderpaintError("start: 'file' goes with a picture to start from; give --start FILE")
+    if pictures.protect is None and recipe.protect_weight != Recipe.model_fields["protect_weight"].default:
+        raise UnderpaintError(PROTECT_WEIGHT_ALONE)
     for picture in pictures.styles:
         if picture.alpha is not None and float(picture.alpha.mean()) < 0.01:
             raise UnderpaintError(f"style {picture.name}: is fully transparent; use a picture of which something is seen")
     _covers(pictures, recipe.size)
+
+
+def soft(mask: Picture, size: Sequence[int]) -> torch.Tensor:
+    """A mask's white share at each of a layer's positions, (h, w) float32, 0..1: the mean of the position's area, then of it
+    and its neighbours, so that no edge is sharper than the layer sees."""
+    grey = torch.from_numpy(mask.rgb.mean(2))[None, None]
+    area = F.adaptive_avg_pool2d(grey, (size[0], size[1]))
+    return F.avg_pool2d(area, 3, stride=1, padding=1, count_include_pad=False)[0, 0]
 
 
 def _extent(picture: Picture) -> str:

@@ -11,9 +11,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 
-from underpaint import checkpoint, convergence, device, images, timelapse
+from underpaint import checkpoint, convergence, device, faces, images, timelapse
 from underpaint.errors import UnderpaintError
-from underpaint.images import Source
+from underpaint.images import Picture, Source
 from underpaint.networks import registry
 from underpaint.optimise import State, Step, optimise
 from underpaint.recipe import Recipe, make
@@ -32,7 +32,7 @@ from underpaint.run import (
     rows,
     write_facts,
 )
-from underpaint.scene import Pictures, Scene, check
+from underpaint.scene import PROTECT_WEIGHT_ALONE, Pictures, Scene, check
 
 CHECKPOINT_SECONDS = 10.0
 """A run that is killed loses at most this much work, ..."""
@@ -263,6 +263,7 @@ def prepare(
     recipe: Recipe | None = None,
     content_mask: Source | None = None,
     style_mask: Source | None = None,
+    protect: Source | None = None,
     start_from: Source | None = None,
     options: Options | None = None,
     **others: Any,
@@ -275,15 +276,26 @@ def prepare(
         given = {"start": "file"} | given
     wanted = make(_override(recipe, given))
     registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
+    if protect is None and "protect_weight" in given:
+        raise UnderpaintError(PROTECT_WEIGHT_ALONE)
+    photograph = images.read(content, field="content")
     pictures = Pictures(
-        images.read(content, field="content"),
+        photograph,
         tuple(images.read(source, field="style") for source in several),
         None if content_mask is None else images.read(content_mask, field="content mask"),
         None if style_mask is None else images.read(style_mask, field="style mask"),
         None if start_from is None else images.read(start_from, field="start"),
+        None if protect is None else _protected(protect, photograph),
     )
     check(wanted, pictures)  # here already: before weights are fetched for what cannot be painted
     return Wish(wanted, pictures, chosen)
+
+
+def _protected(protect: Source, content: Picture) -> Picture:
+    """The mask of what is protected; the word `faces` has them looked for."""
+    if isinstance(protect, str) and protect == faces.WORD:
+        return faces.mask(content)
+    return images.read(protect, field="protect")
 
 
 def start(content: Source, style: Source | Sequence[Source], *, out: str | Path | None = None, **arguments: Any) -> Session:
@@ -295,6 +307,8 @@ def start(content: Source, style: Source | Sequence[Source], *, out: str | Path 
         out: the run's folder; None keeps nothing on disk.
         recipe: where to begin.
         content_mask, style_mask: pictures of up to five greys; equal greys paint each other.
+        protect: a grey picture, stretched over the content: where it is white, the content counts `protect_weight` times; or
+            "faces", which looks for them.
         start_from: the picture that `start="file"` starts at.
         options: what does not change the picture.
         arguments: fields of a `Recipe`, over those of `recipe` (`size=256, seed=1`), and of `Options`, over those of
@@ -418,7 +432,6 @@ def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options
     rgb = state.result[0].clamp(0, 1).permute(1, 2, 0).numpy()
     beginning = images.read(np.ascontiguousarray(rgb), field="start", min_side=1)
     wanted = recipe.model_dump() | {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"} | given
-    pictures = Pictures(pictures.content, pictures.styles, pictures.content_mask, pictures.style_mask, beginning)
-    session = Session(make(wanted), pictures, chosen, Path(out))
+    session = Session(make(wanted), replace(pictures, start=beginning), chosen, Path(out))
     create_folder(Path(out))
     return session

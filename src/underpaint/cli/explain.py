@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from underpaint.cli import bars
-from underpaint.cli.fields import numbers_of, options_of, run_fields
+from underpaint.cli.fields import given, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
     Device,
@@ -18,6 +18,8 @@ from underpaint.cli.options import (
     Optimizer,
     Precision,
     PresetOption,
+    Protect,
+    ProtectWeight,
     Quiet,
     RecipeFile,
     Seed,
@@ -53,6 +55,8 @@ def explain(
     style_layers: StyleLayers = None,
     layer_weight: LayerWeight = None,
     statistic: Statistic = None,
+    protect: Protect = None,
+    protect_weight: ProtectWeight = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -76,7 +80,9 @@ def explain(
         strength=strength,
         statistic=statistic,
         precision=precision,
+        protect_weight=protect_weight,
     )
+    fields |= given(protect=protect)
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
     options = options_of(weights, device, False, 0, quiet)
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
@@ -131,6 +137,8 @@ def ablate(
     style_layers: StyleLayers = None,
     layer_weight: LayerWeight = None,
     statistic: Statistic = None,
+    protect: Protect = None,
+    protect_weight: ProtectWeight = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -154,7 +162,9 @@ def ablate(
         strength=strength,
         statistic=statistic,
         precision=precision,
+        protect_weight=protect_weight,
     )
+    fields |= given(protect=protect)
     wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
     options = options_of(weights, device, False, 0, quiet)

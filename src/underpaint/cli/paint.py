@@ -22,6 +22,8 @@ from underpaint.cli.options import (
     Precision,
     Preset,
     PresetOption,
+    Protect,
+    ProtectWeight,
     Quiet,
     RecipeFile,
     Seed,
@@ -67,6 +69,8 @@ def stylize(
     keep_color: Annotated[str | None, typer.Option(help="luminance, histogram or covariance.")] = None,
     content_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the content.")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the style.")] = None,
+    protect: Protect = None,
+    protect_weight: ProtectWeight = None,
     recipe: RecipeFile = None,
     carry: Annotated[Path | None, typer.Option("--from", help="Finished run to carry to a larger --size.")] = None,
     weights: Weights = None,
@@ -100,11 +104,14 @@ def stylize(
         style_scale=style_scale,
         pooling=pooling,
         keep_color=keep_color,
+        protect_weight=protect_weight,
     )
     options = options_of(weights, device, deterministic, frames, quiet)
     if carry is not None:
         if content is not None:
             raise UnderpaintError("--from: the pictures are the run's own; leave CONTENT and STYLE out")
+        if protect is not None:
+            raise UnderpaintError("--from: a run keeps what it protects; leave --protect out, or paint anew with it")
         if size is None:
             raise UnderpaintError("--from: say how large with --size N")
         del fields["size"]
@@ -123,6 +130,7 @@ def stylize(
         recipe=base,
         content_mask=content_mask,
         style_mask=style_mask,
+        protect=protect,
         start_from=start if fields.get("start") == "file" else None,
         options=options,
         **fields,

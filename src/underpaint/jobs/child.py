@@ -98,8 +98,7 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
         session = underpaint.resume(job.result, options)
     else:
         files = _pictures(job, order)
-        masks = {"content_mask": files.get("content_mask"), "style_mask": files.get("style_mask")}
-        given: dict[str, Any] = {"out": job.result, "options": options} | masks | order.recipe
+        given: dict[str, Any] = {"out": job.result, "options": options} | order.masks(files) | order.recipe
         session = underpaint.start(files["content"], [files[role] for role in order.styles], **given)
     steps = iter(session)
     for step in steps:
@@ -127,7 +126,7 @@ def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
         made = explaining.resume(job.result, options, order.seeds)
     else:
         files = _pictures(job, order)
-        fields: dict[str, Any] = {"seeds": order.seeds, "options": options} | order.recipe
+        fields: dict[str, Any] = {"seeds": order.seeds, "options": options} | order.masks(files) | order.recipe
         made = explaining.start(files["content"], files[order.styles[0]], out=job.result, **fields)
     parts = iter(made)
     for part in parts:

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,8 @@ RESUMABLE: tuple[State, ...] = ("paused", "stopped", "failed")
 NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 """Of a job's folder: when it was asked for, and eight random digits."""
 
-ROLES = ("content", "style1", "style2", "style3", "style4", "content_mask", "style_mask")
+MASKS = ("content_mask", "style_mask", "protect")
+ROLES = ("content", "style1", "style2", "style3", "style4", *MASKS)
 """Pictures that an order may have."""
 
 
@@ -44,6 +46,7 @@ class Order(BaseModel):
         recipe: fields of a `Recipe` that were given.
         pictures: file in inputs/ by role.
         names: what the pictures are called, by role; shown, never used as a path.
+        protect: "faces" looks for them and protects them; a picture in the role `protect` is used instead.
         seeds: complete tables of coalitions, of an explanation.
         device, weights: as of `underpaint.Options`.
         visitor: who asked.
@@ -55,6 +58,7 @@ class Order(BaseModel):
     recipe: dict[str, Any] = Field(default_factory=dict)
     pictures: dict[str, str] = Field(default_factory=dict)
     names: dict[str, str] = Field(default_factory=dict)
+    protect: Literal["faces"] | None = None
     seeds: int = Field(1, ge=1, le=100)
     device: str = "auto"
     weights: str | None = None
@@ -64,6 +68,10 @@ class Order(BaseModel):
     def styles(self) -> list[str]:
         """Roles of the style pictures, in their order."""
         return [role for role in ROLES if role.startswith("style") and role != "style_mask" and role in self.pictures]
+
+    def masks(self, files: Mapping[str, Any]) -> dict[str, Any]:
+        """The masks among pictures by role, as arguments of `underpaint.start`."""
+        return {"protect": self.protect} | {role: files[role] for role in MASKS if role in files}
 
 
 class Job:

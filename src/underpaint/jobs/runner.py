@@ -133,14 +133,14 @@ class Runner:
         for role in ("content", "style1"):
             if role not in pictures:
                 raise UnderpaintError(f"{role.rstrip('1')}: choose a picture")
-        masks = {role: pictures.get(role) for role in ("content_mask", "style_mask")}
-        if order.kind == "explain" and (len(order.styles) > 1 or any(masks.values())):
-            raise UnderpaintError("explain: takes one style and no masks; leave the others out")
+        regions = {"content_mask", "style_mask"} & pictures.keys()
+        if order.kind == "explain" and (len(order.styles) > 1 or regions):
+            raise UnderpaintError("explain: takes one style and no masks of regions; leave the others out")
         self._check_size(order)
         for role, path in pictures.items():
             self._check_picture(role, path)
         # `prepare` reads all pictures and checks every field.
-        given: dict[str, Any] = masks | order.recipe
+        given: dict[str, Any] = order.masks(pictures) | order.recipe
         session.prepare(pictures["content"], [pictures[role] for role in order.styles], **given)
 
     def _check_size(self, order: Order) -> None:

@@ -48,6 +48,8 @@ ORDER: Mapping[Kind, tuple[str, ...]] = {
 FLAGS = ("size", "network", "preset", "optimizer", "seed", "strength", "statistic", "precision")
 """Fields of a recipe that all three commands have flags for."""
 
+MASKS = ("content_mask", "style_mask", "protect")
+
 SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
 """Attributions that are drawn; the table has all."""
 
@@ -91,7 +93,7 @@ def reproduce(e: Evidence) -> str:
     styles = [name for role, name in e.names.items() if role.startswith("style") and role[5:].isdigit()]
     words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
     words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]
-    words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in ("content_mask", "style_mask") if role in e.names]
+    words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in MASKS if role in e.names]
     words += _own_flags(e, recipe["network"])
     if "start" in e.names:
         words.append(f"--start {e.names['start']}")

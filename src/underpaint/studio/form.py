@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
-from underpaint.jobs.job import Job, Order
+from underpaint.jobs.job import MASKS, Job, Order
 from underpaint.recipe import Recipe
 from underpaint.report.sections import reproduce
 from underpaint.studio.uploads import Upload
@@ -26,6 +26,7 @@ class Form:
     Attributes:
         content, styles: what was uploaded; None where nothing was.
         shares: of the styles.
+        protect: the mask of what is protected, and `faces`: look for faces instead.
         layers: weight by style layer.
     """
 
@@ -41,6 +42,8 @@ class Form:
     seed: float
     keep_color: str
     layers: Mapping[str, float]
+    protect: Upload | None = None
+    faces: bool = False
 
     def recipe(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
@@ -73,12 +76,13 @@ class Form:
     def order(self, kind: Literal["stylize", "explain"], visitor: str) -> Order:
         """Without pictures, which the runner takes."""
         names = {role: upload.name for role, upload in self._given().items()}
-        return Order(kind=kind, recipe=self.recipe(), names=names, visitor=visitor)
+        protect: Literal["faces"] | None = "faces" if self.faces else None
+        return Order(kind=kind, recipe=self.recipe(), names=names, protect=protect, visitor=visitor)
 
     def _given(self) -> dict[str, Upload]:
         """What was uploaded, by role."""
         styles = [style for style in self.styles if style is not None]
-        named = {"content": self.content, "content_mask": self.content_mask, "style_mask": self.style_mask}
+        named = {"content": self.content} | {role: getattr(self, role) for role in MASKS}
         given = {role: upload for role, upload in named.items() if upload is not None}
         return given | {f"style{number}": style for number, style in enumerate(styles, 1)}
 
@@ -93,7 +97,7 @@ def python(job: Job) -> str:
     order = job.order
     styles = [order.names.get(role, role) for role in order.styles]
     arguments = [repr(order.names.get("content", "content")), repr(styles[0] if len(styles) == 1 else styles)]
-    masks = [f"{role}={order.names[role]!r}" for role in ("content_mask", "style_mask") if role in order.names]
+    masks = [f"{role}={name!r}" for role, name in order.masks(order.names).items() if name is not None]
     fields = [f"{name}={value!r}" for name, value in order.recipe.items()]
     inner = ",\n    ".join([*arguments, *masks, *fields, 'out="out/again"'])
     return f"import underpaint\n\nunderpaint.{order.kind}(\n    {inner},\n)"

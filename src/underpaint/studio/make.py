@@ -108,20 +108,24 @@ class Make:
                 upload(f"Mask of the {what}", 120, name)
                 for what, name in (("photograph", "content_mask"), ("painting", "style_mask"))
             ]
-        return [network, keep_color, seed, *layers, *others, *shares, *masks]
+            faces = gr.Checkbox(False, label="Protect faces", elem_id="faces")
+            protect = upload("Or a mask, white where the photograph is protected", 120, "protect")
+        return [network, keep_color, seed, *layers, *others, *shares, *masks, faces, protect]
 
     @staticmethod
     def _read(values: tuple[Any, ...]) -> Form:
         content, style, size, preset, strength, network, keep_color, seed = values[:8]
         layers = dict(zip(LAYERS, values[8 : 8 + len(LAYERS)], strict=True))
         rest = list(values[8 + len(LAYERS) :])
-        styles, shares, masks = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -2], rest[-2:]
+        styles, shares, (*masks, faces, protect) = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -4], rest[-4:]
         return Form(
             content=content,
             styles=styles,
             shares=[share or 0 for share in shares],
             content_mask=masks[0],
             style_mask=masks[1],
+            protect=protect,
+            faces=faces,
             network=network,
             size=size,
             preset=preset,
