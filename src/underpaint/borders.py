@@ -14,17 +14,29 @@ import numpy as np
 LONGEST = 1024
 """Larger pictures are looked at in blocks of pixels, so that this many span their longest side."""
 
+SMALLEST = 32
+"""Pixels of the shortest side that can be told to have a border."""
+
 MOST = 0.125
 """The largest share of a side's length that is taken for a border; what is wider belongs to the picture."""
 
 ALONE = 0.04
-"""The same for a side whose opposite side has no border of that colour."""
+"""The same for a border on one side alone: no other side has one of that colour."""
 
 TILT = 0.02
 """How far an edge may lean, over the length of its side."""
 
 WEDGE = 0.4
 """The share of its side over which a leaning border, which runs out, must be seen."""
+
+STRAIGHT = 0.9
+"""The share of a side along which its edge must be where a straight line says."""
+
+SUPPORTED = 0.65
+"""The same, if another side has a border of that colour."""
+
+AFTER = 4
+"""Rows of picture that are looked at after the last that may be border."""
 
 SAME = 0.08
 """Colours that differ by less, in every channel, are one colour."""
@@ -50,7 +62,12 @@ class Margins(NamedTuple):
     bottom: int = 0
     left: int = 0
 
-    def of(self, array: np.ndarray) -> np.ndarray:
+    def __str__(self) -> str:
+        """In words: "12 px at the top and 9 px at the left"."""
+        words = [f"{pixels} px at the {side}" for side, pixels in self._asdict().items() if pixels]
+        return " and ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
+
+    def off(self, array: np.ndarray) -> np.ndarray:
         """An (H, W) or (H, W, c) array without them."""
         height, width = array.shape[:2]
         return array[self.top : height - self.bottom, self.left : width - self.right]
@@ -69,12 +86,14 @@ def find(rgb: np.ndarray) -> Margins:
     Args:
         rgb: (H, W, 3) float32, 0..1.
     """
-    block = -(-max(rgb.shape[:2]) // LONGEST)
     height, width = rgb.shape[:2]
+    if min(height, width) < SMALLEST:
+        return Margins()
+    block = -(-max(height, width) // LONGEST)
     most = [int(MOST * side) for side in (height, width, height, width)]
     margins = Margins()
     for _ in range(LAYERS):
-        inside = margins.of(rgb)
+        inside = margins.off(rgb)
         sides = [_looked_at(np.rot90(inside, turn), block) for turn in range(4)]
         depths = _accepted([_band(side) for side in sides], [_line(side) for side in sides])
         wider = Margins(*(m + d * block for m, d in zip(margins, depths, strict=True)))
@@ -101,10 +120,14 @@ class Band:
     colour: np.ndarray
     limit: int
 
+    def supports(self, other: Band) -> bool:
+        """Whether this one is sure and the other, of the same colour, may be part of the same border."""
+        return self.share > STRAIGHT and float(np.abs(self.colour - other.colour).max()) < 2 * SAME
+
 
 def _looked_at(side: np.ndarray, block: int) -> np.ndarray:
     """The rows that may be border, and as many as show what follows, in blocks counted from the top."""
-    rows = int(MOST * side.shape[0]) + 4 * block
+    rows = int(MOST * side.shape[0]) + AFTER * block
     rows, columns = (n // block * block for n in (min(rows, side.shape[0]), side.shape[1]))
     small = side[:rows, :columns].reshape(rows // block, block, columns // block, block, 3).mean((1, 3))
     ends = small.shape[1] // 8  # corners belong to the borders of the other two sides
@@ -136,7 +159,7 @@ def _band_of(side: np.ndarray, colour: np.ndarray) -> Band | None:
     reach = abs(slope) * columns / 6  # of the ends, which were not looked at
     deepest = int(np.ceil(np.round(expected.max() + reach, 1)))
     deepest += _blur(side, deepest)
-    return Band(deepest, float(hit.mean()), colour, int(ALONE * rows / MOST))
+    return Band(deepest, float(hit.mean()), colour, round(ALONE / MOST * (rows - AFTER)))
 
 
 def _line_through(depth: np.ndarray) -> tuple[float, float] | None:
@@ -180,16 +203,13 @@ def _line(side: np.ndarray) -> int:
 
 
 def _accepted(bands: list[Band | None], lines: list[int]) -> list[int]:
-    """Rows of border on each side; opposite sides support each other."""
+    """Rows of border on each side; sides of one colour support each other."""
     depths = []
     for place, band in enumerate(bands):
-        opposite = bands[(place + 2) % 4]
         if band is None:
             depths.append(lines[place])
             continue
-        supported = (
-            opposite is not None and opposite.share > 0.7 and bool(np.abs(band.colour - opposite.colour).max() < 2 * SAME)
-        )
-        sure = band.share > 0.75 if supported else band.share > 0.9 and band.depth <= band.limit
+        supported = any(other.supports(band) for other in bands if other is not None and other is not band)
+        sure = band.share > SUPPORTED if supported else band.share > STRAIGHT and band.depth <= band.limit
         depths.append(band.depth if sure else lines[place])
     return depths

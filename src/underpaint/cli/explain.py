@@ -12,6 +12,7 @@ from underpaint.cli import bars
 from underpaint.cli.fields import numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
+    Crop,
     Device,
     LayerWeight,
     Network,
@@ -53,6 +54,7 @@ def explain(
     style_layers: StyleLayers = None,
     layer_weight: LayerWeight = None,
     statistic: Statistic = None,
+    crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -75,6 +77,7 @@ def explain(
         seed=seed,
         strength=strength,
         statistic=statistic,
+        crop=crop,
         precision=precision,
     )
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
@@ -131,6 +134,7 @@ def ablate(
     style_layers: StyleLayers = None,
     layer_weight: LayerWeight = None,
     statistic: Statistic = None,
+    crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -153,6 +157,7 @@ def ablate(
         seed=seed,
         strength=strength,
         statistic=statistic,
+        crop=crop,
         precision=precision,
     )
     wanted = [] if configs is None else [name.strip() for name in configs.split(",")]

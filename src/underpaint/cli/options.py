@@ -31,6 +31,7 @@ Strength = Annotated[float | None, typer.Option(help="From content (0) to style 
 StyleLayers = Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")]
 LayerWeight = Annotated[list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")]
 Statistic = Annotated[str | None, typer.Option(help="gram, moments or sliced.")]
+Crop = Annotated[bool | None, typer.Option("--crop/--no-crop", help="Cut off a painting's frame or scanned border [crop].")]
 RecipeFile = Annotated[Path | None, typer.Option(help="TOML file with any of a recipe's fields.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="The same bytes on CUDA too, slower.")]
 Frames = Annotated[int, typer.Option(min=0, max=1000, help="Keep N intermediate pictures and make a film.")]

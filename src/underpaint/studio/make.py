@@ -100,6 +100,7 @@ class Make:
         with gr.Accordion("More", open=False):
             network = gr.Radio(["compact", *registry.FILES], value="compact", label="Network")
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
+            crop = gr.Checkbox(True, label="Cut off a painting’s frame or scanned border")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
             others = [upload(f"Painting {n}", 120, f"style{n}") for n in range(2, STYLES + 1)]
@@ -108,13 +109,13 @@ class Make:
                 upload(f"Mask of the {what}", 120, name)
                 for what, name in (("photograph", "content_mask"), ("painting", "style_mask"))
             ]
-        return [network, keep_color, seed, *layers, *others, *shares, *masks]
+        return [network, keep_color, crop, seed, *layers, *others, *shares, *masks]
 
     @staticmethod
     def _read(values: tuple[Any, ...]) -> Form:
-        content, style, size, preset, strength, network, keep_color, seed = values[:8]
-        layers = dict(zip(LAYERS, values[8 : 8 + len(LAYERS)], strict=True))
-        rest = list(values[8 + len(LAYERS) :])
+        content, style, size, preset, strength, network, keep_color, crop, seed = values[:9]
+        layers = dict(zip(LAYERS, values[9 : 9 + len(LAYERS)], strict=True))
+        rest = list(values[9 + len(LAYERS) :])
         styles, shares, masks = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -2], rest[-2:]
         return Form(
             content=content,
@@ -127,6 +128,7 @@ class Make:
             preset=preset,
             strength=strength,
             seed=seed or 0,
+            crop=crop,
             keep_color=keep_color,
             layers=layers,
         )
