@@ -3,8 +3,8 @@
     python benchmarks/borders.py --shared ../shared              # the paintings and the styles of the pairs
     python benchmarks/borders.py FOLDER ... --list               # any folders of pictures; each picture's margins
 
-Needs pictures, no network. Whether what is found is a border, only the eye can tell: `--out` draws every picture with its border
-tinted green.
+Needs pictures, no network. Whether what is found is a border, only the eye can tell: `--out` draws every picture with its
+border tinted green.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
     folders = [*args.folders, *[args.shared / name for name in FOLDERS if args.shared]]
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-    print("| folder | pictures | with a border | of their area cropped, mean | largest | over 3 px deep | ms a picture, median |")
+    print("| folder | pictures | with a border | area cropped of these, mean | largest | over 3 px deep | ms, median |")
     print("|---|---|---|---|---|---|---|")
     for folder in folders:
         rows = list(measure(folder, args.out))
@@ -69,7 +69,8 @@ def main() -> None:
         shares = [share(extent, found) for _, extent, found, _ in rows if any(found)]
         deep = sum(max(found) > 3 for _, _, found, _ in rows)
         figures = f"{np.mean(shares):.2%} | {max(shares):.2%}" if shares else "- | -"
-        print(f"| {folder.name} | {len(rows)} | {len(shares)} | {figures} | {deep} | {1000 * np.median([r[3] for r in rows]):.0f} |")
+        milliseconds = 1000 * np.median([seconds for *_, seconds in rows])
+        print(f"| {folder.name} | {len(rows)} | {len(shares)} | {figures} | {deep} | {milliseconds:.0f} |")
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ class Margins(NamedTuple):
 def find(rgb: np.ndarray) -> Margins:
     """The border of a picture; all 0 where it has none.
 
-    Borders may be several bands deep (a frame, its mat), of any colour, and lean a little. A side is never taken for border beyond
-    `MOST` of the picture's height or width.
+    Borders may be several bands deep (a frame, its mat), of any colour, and lean a little. A side never loses more than `MOST`
+    of the picture's height or width.
 
     Args:
         rgb: (H, W, 3) float32, 0..1.
@@ -163,8 +163,10 @@ def _band_of(side: np.ndarray, colour: np.ndarray) -> Band | None:
 
 
 def _line_through(depth: np.ndarray) -> tuple[float, float] | None:
-    """The straight line through most of the blocks' median depths (Theil 1950): where it begins and how it leans; None where too
-    little of the side has depth, or it leans too much."""
+    """The straight line through most of the blocks' median depths (Theil 1950): where it begins and how it leans.
+
+    None where too little of the side has depth, or it leans too much.
+    """
     blocks = np.array_split(np.arange(len(depth)), BLOCKS)
     x = np.array([block.mean() for block in blocks])
     y = np.array([np.median(depth[block]) for block in blocks])

@@ -248,7 +248,7 @@ def check(recipe: Recipe, pictures: Pictures) -> None:
 
 
 def seen(recipe: Recipe, pictures: Pictures) -> Pictures:
-    """The pictures as the recipe looks at them: style pictures, and their mask, without their borders unless `crop` is false."""
+    """The pictures as the recipe looks at them: unless `crop` is false, styles, and their mask, lose their borders."""
     return _without(_margins(recipe, pictures), pictures)
 
 
