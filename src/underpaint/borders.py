@@ -80,8 +80,8 @@ class Margins(NamedTuple):
 def find(rgb: np.ndarray) -> Margins:
     """The border of a picture; all 0 where it has none.
 
-    Borders may be several bands deep (a frame, its mat), of any colour, and lean a little. A side never loses more than `MOST`
-    of the picture's height or width.
+    Borders may be several bands deep (a frame, its mat), of any colour, and lean a little. A side never loses more than
+    `MOST` of the picture's height or width.
 
     Args:
         rgb: (H, W, 3) float32, 0..1.
