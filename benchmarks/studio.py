@@ -151,7 +151,7 @@ def told(folder: Path) -> None:
     uploads = [Upload(path, path.name) for path in files.values()]
     for size, preset in ((64, "draft"), (256, "standard")):
         layers = dict.fromkeys(LAYERS, 1.0)
-        asked = Form(uploads[0], uploads[1:], [1.0], None, None, "compact", size, preset, 0.5, 0, "no", layers)
+        asked = Form(uploads[0], uploads[1:], [1.0], None, None, "compact", size, preset, 0.5, 0, True, "no", layers)
         words, begun = forecast(asked), time.perf_counter()
         job = runner.submit(asked.order("stylize", "benchmark"), asked.pictures())
         while job.state != "finished":

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from underpaint import cli, images, png16
+from underpaint.errors import UnderpaintError
 
 
 @pytest.fixture
@@ -90,6 +91,38 @@ def test_recipe_file_and_flags_over_it(run, paint, tmp_path):
     assert recipe["seed"] == 4
     assert recipe["content_weight"] == 0.5
     assert recipe["style_layers"] == {"relu1_1": 1.0, "relu2_1": 2.0}
+
+
+def test_a_border_is_cropped_unless_told_otherwise(run, paint, pair, tmp_path):
+    Image.fromarray(np.pad(np.asarray(Image.open(pair[1])), ((5, 5), (7, 0), (0, 0)), constant_values=255)).save(pair[1])
+    painted = {}
+    for flag in ("--crop", "--no-crop"):
+        code, _, err = run(*paint(flag, flag))
+        assert code == 0
+        told = (
+            "style.png: a border of 5 px at the top, 5 px at the bottom and 7 px at the left is cropped; --no-crop keeps it"
+        )
+        assert (told in " ".join(err.split())) == (flag == "--crop")
+        assert json.loads((tmp_path / flag / "run.json").read_text())["recipe"]["crop"] == (flag == "--crop")
+        painted[flag] = images.read(tmp_path / flag / "pastiche.png").rgb
+    assert (painted["--crop"] != painted["--no-crop"]).any()
+
+
+@pytest.mark.parametrize("command", ["stylize", "explain", "ablate"])
+def test_every_command_that_paints_can_leave_borders(run, command, pair, tmp_path, monkeypatch):
+    """The flag reaches the recipe; nothing is painted."""
+    from underpaint import session
+
+    asked = []
+
+    def prepare(*_, **fields):
+        asked.append(fields.get("crop"))
+        raise UnderpaintError("enough")
+
+    monkeypatch.setattr(session, "prepare", prepare)
+    for flags in ([], ["--crop"], ["--no-crop"]):
+        run(command, *pair, "--out", tmp_path / "x", *flags)
+    assert asked == [None, True, False]
 
 
 def test_carries_to_a_larger_size_and_saves_at_sixteen_bits(run, refused, paint, tiny_weights, tmp_path):

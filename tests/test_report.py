@@ -79,6 +79,8 @@ def test_the_command_says_all_that_differs(compact_explained, text):
     other = reproduce(evidence)
     assert other.startswith("underpaint explain array array --size 80 --preset draft --seed 4 --recipe")
     assert "smoothness = 3.0" in other
+    evidence.recipe = evidence.recipe.model_copy(update={"smoothness": 2.0, "seed": 0, "crop": False})
+    assert reproduce(evidence) == f"{command} --no-crop"
 
 
 def test_without_a_run_there_is_no_page(tmp_path):

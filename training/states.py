@@ -32,7 +32,7 @@ def paint(
 ) -> Iterator[Moment]:
     """`keep` states of a run at the last size, spread evenly on a logarithmic scale from its start to its end."""
     side = max(content.shape[1:])
-    recipe = make({"size": side, "smallest": min(64, side), "iterations": [iterations], "seed": seed})
+    recipe = make({"size": side, "smallest": min(64, side), "iterations": [iterations], "seed": seed, "crop": False})
     pictures = Pictures(*_pictures(content, style))
     scene = Scene(recipe, pictures, network)
     last = len(recipe.sizes()) - 1
@@ -46,7 +46,7 @@ def paint(
 def stage(network: Network, moment: Moment) -> Stage:
     """The default objective at a moment's size, as this network sees it."""
     side = max(moment.content.shape[1:])
-    recipe = make({"size": side, "smallest": side})
+    recipe = make({"size": side, "smallest": side, "crop": False})
     content, styles = _pictures(moment.content, moment.style)
     return Scene(recipe, Pictures(content, styles), network).stage(0)
 

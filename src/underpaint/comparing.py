@@ -29,7 +29,7 @@ from underpaint.networks.weights import Progress as Download
 from underpaint.quality import MEASURES, Gauge, Lpips, Measured, find_lpips, held_out
 from underpaint.recipe import Recipe
 from underpaint.run import read_facts, read_inputs, recipe_of
-from underpaint.scene import opaque
+from underpaint.scene import Pictures, opaque, seen
 
 Progress = Callable[[int, int, str], None]
 """Told how many items are done, of how many, and the name of the next; at the end all, and an empty name."""
@@ -121,7 +121,7 @@ class _Item:
 
     def key(self) -> tuple[object, ...]:
         """Equal for items that can share a `Gauge`."""
-        return self.pastiche.rgb.shape, self.content.sha256, *(style.sha256 for style in self.styles)
+        return self.pastiche.rgb.shape, self.content.sha256, *((style.sha256, style.rgb.shape) for style in self.styles)
 
 
 def compare(
@@ -187,7 +187,7 @@ def _read(item: Path, content: Path | None, style: Path | None) -> _Item:
     pastiche, of, by = (
         images.read(path, field) for path, field in ((item, "pastiche"), (content, "--content"), (style, "--style"))
     )
-    return _Item(str(item), pastiche, of, (by,), None)
+    return _Item(str(item), pastiche, of, seen(Recipe(), Pictures(of, (by,))).styles, None)
 
 
 def _read_run(folder: Path) -> _Item:
@@ -196,6 +196,7 @@ def _read_run(folder: Path) -> _Item:
         raise UnderpaintError(f"{folder}: holds no {PASTICHE} yet; go on with `underpaint resume {folder}`, or leave it out")
     try:
         recipe, pictures = recipe_of(facts, folder), read_inputs(folder, facts)
+        pictures = seen(recipe, pictures)
     except KeyError as error:
         raise UnderpaintError(f"{folder}: run.json lacks {error}; start the run again, or leave it out") from None
     notes = []

@@ -22,6 +22,7 @@ from underpaint.judges import DEPTHS, HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
 from underpaint.run import Run, read_inputs
 from underpaint.sampled import Order
+from underpaint.scene import seen
 from underpaint.table import Table
 
 SPATIAL = "spatial.npz"
@@ -129,7 +130,7 @@ class Explanation:
         region[top : top + down, left : left + across] = True
         shares, origins = self.acted_in(region), {layer: self.origin(layer, region) for layer in self.players}
         inputs = read_inputs(self.folder, self.run.facts)
-        style = images.resize(inputs.styles[0].rgb, next(iter(origins.values())).shape)
+        style = images.resize(seen(self.run.recipe, inputs).styles[0].rgb, next(iter(origins.values())).shape)
         gallery.draw_region(path, self.run.pastiche, box, style, origins, by_layer(shares, self.players))
         return shares
 

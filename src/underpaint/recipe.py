@@ -69,6 +69,7 @@ class Recipe(BaseModel):
         statistic: "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.
         style_scale: longest side of a style picture relative to the pastiche's.
+        crop: whether a style picture's border (a frame, a scanner's margin; `borders.find`) is cut off.
         keep_color: "no", "luminance", "histogram" or "covariance".
         start: "content", "noise", or "file" (the picture given beside the recipe).
         start_noise: standard deviation of noise added to the start, 0..1.
@@ -111,6 +112,7 @@ class Recipe(BaseModel):
     statistic: Literal["gram", "moments", "sliced"] = "gram"
     style_weights: tuple[Weight, ...] = ()
     style_scale: float = Field(1.0, ge=0.1, le=10)
+    crop: bool = True
     keep_color: Literal["no", "luminance", "histogram", "covariance"] = "no"
     start: Literal["content", "noise", "file"] = "content"
     start_noise: float = Field(0.0, ge=0, le=1)

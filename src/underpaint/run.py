@@ -142,8 +142,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def recipe_of(facts: dict[str, Any], folder: Path) -> Recipe:
-    """The recipe in run.json."""
-    return make(facts["recipe"], source=f"{folder / 'run.json'}: ")
+    """The recipe in run.json; one from before there was `crop` cropped nothing."""
+    return make({"crop": False} | facts["recipe"], source=f"{folder / 'run.json'}: ")
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:

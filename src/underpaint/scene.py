@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from underpaint import colour, images
+from underpaint import borders, colour, images
+from underpaint.borders import Margins
 from underpaint.errors import UnderpaintError
 from underpaint.images import Picture
 from underpaint.networks.network import Network
@@ -78,11 +79,18 @@ class Scene:
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
         check(recipe, pictures)
+        margins = _margins(recipe, pictures)
+        self._seen = _without(margins, pictures)
         self._content = opaque(pictures.content)
-        self._styles = [_recolour(recipe, opaque(p), self._content) for p in pictures.styles]
+        self._styles = [_recolour(recipe, opaque(p), self._content) for p in self._seen.styles]
         if recipe.keep_color == "luminance":
             self._content = colour.luminance(self._content)
-        self._covers = _covers(pictures, recipe.size)
+        self._covers = _covers(self._seen, recipe.size)
+        self.notes += [
+            f"{style.name}: a border of {margin} is cropped; --no-crop keeps it"
+            for style, margin in zip(pictures.styles, margins, strict=True)
+            if any(margin)
+        ]
         self._note_sizes()
 
     def _note_sizes(self) -> None:
@@ -94,7 +102,7 @@ class Scene:
         wanted = round(self.recipe.size * self.recipe.style_scale)
         self.notes += [
             f"{p.name} is {_extent(p)} and is used at that size, not enlarged to {wanted} px"
-            for p in self.pictures.styles
+            for p in self._seen.styles
             if max(p.rgb.shape[:2]) < wanted
         ]
 
@@ -176,7 +184,7 @@ class Scene:
 
     def _style_regions(self, place: int, features: torch.Tensor) -> list[torch.Tensor | None]:
         """The same of a style picture, its transparent parts left out."""
-        alpha, size, device = self.pictures.styles[place].alpha, features.shape[2:], self.network.device
+        alpha, size, device = self._seen.styles[place].alpha, features.shape[2:], self.network.device
         if not self._covers:
             return [None if alpha is None else _at_layer(alpha, size, device)]
         parts = [part for _, part in self._covers]
@@ -262,7 +270,34 @@ def check(recipe: Recipe, pictures: Pictures) -> None:
     for picture in pictures.styles:
         if picture.alpha is not None and float(picture.alpha.mean()) < 0.01:
             raise UnderpaintError(f"style {picture.name}: is fully transparent; use a picture of which something is seen")
-    _covers(pictures, recipe.size)
+    if pictures.style_mask is not None:
+        _covers(seen(recipe, pictures), recipe.size)
+
+
+def seen(recipe: Recipe, pictures: Pictures) -> Pictures:
+    """The pictures as the recipe looks at them: unless `crop` is false, styles, and their mask, lose their borders."""
+    return _without(_margins(recipe, pictures), pictures)
+
+
+def _margins(recipe: Recipe, pictures: Pictures) -> list[Margins]:
+    """The border of each style picture that the recipe crops."""
+    return [borders.find(opaque(style)) if recipe.crop else Margins() for style in pictures.styles]
+
+
+def _without(margins: Sequence[Margins], pictures: Pictures) -> Pictures:
+    styles = tuple(_cropped(style, m) for style, m in zip(pictures.styles, margins, strict=True))
+    mask = pictures.style_mask
+    if mask is not None:
+        (height, width), (own_height, own_width) = mask.rgb.shape[:2], pictures.styles[0].rgb.shape[:2]
+        mask = _cropped(mask, margins[0].scaled(height / own_height, width / own_width))
+    return replace(pictures, styles=styles, style_mask=mask)
+
+
+def _cropped(picture: Picture, margins: Margins) -> Picture:
+    if not any(margins):
+        return picture
+    alpha = None if picture.alpha is None else margins.off(picture.alpha)
+    return replace(picture, rgb=margins.off(picture.rgb), alpha=alpha, path=None)
 
 
 def soft(mask: Picture, size: Sequence[int]) -> torch.Tensor:

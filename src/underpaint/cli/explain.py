@@ -12,6 +12,7 @@ from underpaint.cli import bars
 from underpaint.cli.fields import given, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
+    Crop,
     Device,
     LayerWeight,
     Network,
@@ -57,6 +58,7 @@ def explain(
     statistic: Statistic = None,
     protect: Protect = None,
     protect_weight: ProtectWeight = None,
+    crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -79,6 +81,7 @@ def explain(
         seed=seed,
         strength=strength,
         statistic=statistic,
+        crop=crop,
         precision=precision,
         protect_weight=protect_weight,
     )
@@ -139,6 +142,7 @@ def ablate(
     statistic: Statistic = None,
     protect: Protect = None,
     protect_weight: ProtectWeight = None,
+    crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
     precision: Precision = None,
@@ -161,6 +165,7 @@ def ablate(
         seed=seed,
         strength=strength,
         statistic=statistic,
+        crop=crop,
         precision=precision,
         protect_weight=protect_weight,
     )

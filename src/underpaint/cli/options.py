@@ -35,6 +35,7 @@ Protect = Annotated[
     str | None, typer.Option(help="Grey picture, white where the content is kept (eyes, mouths), or `faces` to find them.")
 ]
 ProtectWeight = Annotated[float | None, typer.Option(help="How many times the content counts where it is protected [20].")]
+Crop = Annotated[bool | None, typer.Option("--crop/--no-crop", help="Cut off a painting's frame or scanned border [crop].")]
 RecipeFile = Annotated[Path | None, typer.Option(help="TOML file with any of a recipe's fields.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="The same bytes on CUDA too, slower.")]
 Frames = Annotated[int, typer.Option(min=0, max=1000, help="Keep N intermediate pictures and make a film.")]

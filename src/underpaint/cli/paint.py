@@ -12,6 +12,7 @@ import typer
 from underpaint.cli.fields import given, layer_weights, layers_of, numbers_of, options_of, start_kind
 from underpaint.cli.options import (
     AsJson,
+    Crop,
     Deterministic,
     Device,
     Frames,
@@ -66,6 +67,7 @@ def stylize(
     style_weights: Annotated[str | None, typer.Option(help="Shares of several styles, e.g. 2,1.")] = None,
     style_scale: Annotated[float | None, typer.Option(help="Size of the style relative to the pastiche.")] = None,
     pooling: Annotated[str | None, typer.Option(help="max or average.")] = None,
+    crop: Crop = None,
     keep_color: Annotated[str | None, typer.Option(help="luminance, histogram or covariance.")] = None,
     content_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the content.")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="Grey picture: regions of the style.")] = None,
@@ -103,6 +105,7 @@ def stylize(
         style_weights=numbers_of("--style-weights", style_weights, float),
         style_scale=style_scale,
         pooling=pooling,
+        crop=crop,
         keep_color=keep_color,
         protect_weight=protect_weight,
     )

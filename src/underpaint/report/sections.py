@@ -24,6 +24,7 @@ from underpaint.recipe import Recipe, make
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import svg
 from underpaint.sampled import PERMUTATIONS
+from underpaint.scene import seen
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
     "stylize": ("pastiche", "convergence", "quality", "reproduce"),
@@ -94,7 +95,8 @@ def reproduce(e: Evidence) -> str:
     words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
     words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]
     words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in MASKS if role in e.names]
-    words += _own_flags(e, recipe["network"])
+    words += ["--no-crop"] * (not recipe["crop"]) + _own_flags(e, recipe["network"])
+    plain["crop"] = recipe["crop"]
     if "start" in e.names:
         words.append(f"--start {e.names['start']}")
         plain["start"] = recipe["start"]
@@ -244,7 +246,7 @@ class Sections:
             for layer in self.e.players
         }
         height, width = (int(side) for side in kept["style_size"])
-        small = images.resize(self.e.inputs.styles[0].rgb, (height, width))
+        small = images.resize(seen(self.e.recipe, self.e.inputs).styles[0].rgb, (height, width))
         self.data["sources"] = {"maps": maps, "width": width, "height": height, "data": picture(small)}
         return {"size": self.e.pastiche.shape[:2]}
 

@@ -40,6 +40,7 @@ class Form:
     preset: str
     strength: float
     seed: float
+    crop: bool
     keep_color: str
     layers: Mapping[str, float]
     protect: Upload | None = None
@@ -53,6 +54,7 @@ class Form:
             "preset": self.preset,
             "strength": float(self.strength),
             "seed": int(self.seed),
+            "crop": self.crop,
             "keep_color": self.keep_color,
             "style_layers": {layer: float(weight) for layer, weight in self.layers.items() if weight > 0},
         }

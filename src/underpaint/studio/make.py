@@ -100,6 +100,7 @@ class Make:
         with gr.Accordion("More", open=False):
             network = gr.Radio(["compact", *registry.FILES], value="compact", label="Network")
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
+            crop = gr.Checkbox(True, label="Cut off a painting’s frame or scanned border")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
             layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
             others = [upload(f"Painting {n}", 120, f"style{n}") for n in range(2, STYLES + 1)]
@@ -110,13 +111,13 @@ class Make:
             ]
             faces = gr.Checkbox(False, label="Protect faces", elem_id="faces")
             protect = upload("Or a mask, white where the photograph is protected", 120, "protect")
-        return [network, keep_color, seed, *layers, *others, *shares, *masks, faces, protect]
+        return [network, keep_color, crop, seed, *layers, *others, *shares, *masks, faces, protect]
 
     @staticmethod
     def _read(values: tuple[Any, ...]) -> Form:
-        content, style, size, preset, strength, network, keep_color, seed = values[:8]
-        layers = dict(zip(LAYERS, values[8 : 8 + len(LAYERS)], strict=True))
-        rest = list(values[8 + len(LAYERS) :])
+        content, style, size, preset, strength, network, keep_color, crop, seed = values[:9]
+        layers = dict(zip(LAYERS, values[9 : 9 + len(LAYERS)], strict=True))
+        rest = list(values[9 + len(LAYERS) :])
         styles, shares, (*masks, faces, protect) = [style, *rest[: STYLES - 1]], rest[STYLES - 1 : -4], rest[-4:]
         return Form(
             content=content,
@@ -131,6 +132,7 @@ class Make:
             preset=preset,
             strength=strength,
             seed=seed or 0,
+            crop=crop,
             keep_color=keep_color,
             layers=layers,
         )
