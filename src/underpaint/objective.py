@@ -2,6 +2,8 @@
 
     total = Σ_style  a_k · w_l/n · D_l(pastiche, style k) / N_l   (style terms)
           + Σ_content  w_l · Σ_i p_i ‖F_l,i − F_l,i(content)‖² / ‖F_l(content)‖²   (content terms; p_i is 1 unless protected)
+          + w_color · sliced distance of the pixels' colours / N_color   (color)
+          + w_palette · distance to the style's nearest colours / N_palette   (palette)
           + w_smooth · (mean of squared differences of neighbouring pixels)   (smoothness)
 
 `D_l` is the statistic's distance at layer l (`underpaint.statistics`), n the number of style layers and a_k the share of
@@ -16,9 +18,9 @@ of the recipe, so a weight of 0 takes a layer's paint away and leaves the others
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -112,26 +114,62 @@ class ContentTerm:
 
 @dataclass(frozen=True)
 class SmoothnessTerm:
-    """Mean squared difference of horizontal plus vertical neighbours, over all channels (total variation, squared:
-    Johnson et al. 2016 use the same to keep single pixels from standing out)."""
+    """Mean squared difference of neighbouring pixels, over all channels (total variation, squared: Johnson et al. 2016 use
+    the same to keep single pixels from standing out).
+
+    Attributes:
+        diagonals: share of each kind of diagonal neighbours, 0..½; the rest goes to upright and level ones, half each. With
+            0, as usual, fine detail along the axes is held back less than slanted detail and stands out as a weave; from
+            about 0.2 on all directions are alike.
+    """
 
     name: str
     weight: float
+    diagonals: float = 0.0
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Of (1, 3, H, W); a float and the unweighted gradient."""
         g = torch.zeros_like(image)
         value = torch.zeros((), device=image.device, dtype=image.dtype)
-        for axis in (2, 3):
-            d = image.diff(dim=axis)
-            value = value + d.square().mean()
-            d = d * (2 / d.numel())
-            g.narrow(axis, 1, d.shape[axis]).add_(d)
-            g.narrow(axis, 0, d.shape[axis]).sub_(d)
+        for here, there, g_here, g_there, share in self._neighbours(image, g):
+            d = here - there
+            value = value + share * d.square().mean()
+            d = d * (2 * share / d.numel())
+            g_here.add_(d)
+            g_there.sub_(d)
         return float(value), g
 
+    def _neighbours(
+        self, image: torch.Tensor, g: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float]]:
+        """Views of the picture one pixel apart, the same of g, and what each kind counts."""
+        after, before, whole = slice(1, None), slice(None, -1), slice(None)
+        straight = [((after, whole), (before, whole)), ((whole, after), (whole, before))]
+        slanted = [((after, after), (before, before)), ((after, before), (before, after))] if self.diagonals else []
+        for here, there in straight + slanted:
+            share = 1 - 2 * self.diagonals if (here, there) in straight else self.diagonals
+            yield image[..., *here], image[..., *there], g[..., *here], g[..., *there], share
 
-Term = StyleTerm | ContentTerm | SmoothnessTerm
+
+class PixelTerm(Protocol):
+    """A term that looks at the pixels themselves: smoothness, colours."""
+
+    @property
+    def name(self) -> str:
+        """As in the history."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """What its value and gradient are multiplied by."""
+        ...
+
+    def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """Of (1, 3, H, W); a float and the unweighted gradient."""
+        ...
+
+
+Term = StyleTerm | ContentTerm | PixelTerm
 
 
 @dataclass
@@ -154,7 +192,7 @@ class Objective:
     @property
     def layers(self) -> list[str]:
         """Every layer that a term looks at."""
-        return list(dict.fromkeys(t.layer for t in self.terms if not isinstance(t, SmoothnessTerm)))
+        return list(dict.fromkeys(t.layer for t in self.terms if isinstance(t, StyleTerm | ContentTerm)))
 
     def only(self, names: Collection[str]) -> Objective:
         """The same objective with these terms alone; their weights and normalisers stay as they are."""
@@ -175,7 +213,7 @@ class Objective:
         parts: dict[str, torch.Tensor] = {}
         gradient = torch.zeros_like(image)
         for term in self.terms:
-            if isinstance(term, SmoothnessTerm):
+            if not isinstance(term, StyleTerm | ContentTerm):
                 found.values[term.name], g = term.value_and_gradient(image)
                 parts[term.name] = g.mul_(term.weight)
                 gradient += g
@@ -194,7 +232,7 @@ class Objective:
         """All terms' values alone, without the way back; the arguments are those of `evaluate`."""
         _, found = self._forward(image, draw)
         for term in self.terms:
-            if isinstance(term, SmoothnessTerm):
+            if not isinstance(term, StyleTerm | ContentTerm):
                 found.values[term.name], _ = term.value_and_gradient(image)
         return self._values(found, {})
 

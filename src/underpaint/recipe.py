@@ -21,20 +21,35 @@ from pydantic import (
 
 from underpaint.errors import UnderpaintError
 
-Preset = Literal["draft", "standard", "fine"]
+Preset = Literal["draft", "standard", "fine", "gatys"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
+
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+GATYS: dict[str, Any] = {
+    "statistic": "gram",
+    "style_layers": dict.fromkeys(LAYERS, 1.0),
+    "color_weight": 0.0,
+    "palette_weight": 0.0,
+    "smoothness": 2.0,
+    "diagonals": 0.0,
+    "crop": False,
+}
+"""The objective that was the default before: Gram terms of equal weight (Gatys et al. 2016), no terms on colours."""
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "lbfgs": {
         "draft": {"iterations": (3, 3, 3, 4, 8)},
         "standard": {"iterations": (17, 18, 24, 32, 44)},
         "fine": {"iterations": (80,), "stop": 0.01},
+        "gatys": GATYS | {"iterations": (17, 18, 24, 32, 44)},
     },
     "adam": {
         "draft": {"iterations": (6, 8, 9, 10)},
         "standard": {"iterations": (24, 32, 36, 40)},
         "fine": {"iterations": (100, 140, 160), "stop": 0.01},
+        "gatys": GATYS | {"iterations": (24, 32, 36, 40)},
     },
 }
 """What a preset stands for, by optimiser. `draft` costs about a quarter of `standard` (benchmarks/stylize.py curve)."""
@@ -50,7 +65,8 @@ class Recipe(BaseModel):
         size: longest side of the pastiche, pixels.
         smallest: sizes grow from at least this longest side by √2 up to `size`.
         iterations: optimiser steps at each size, from the finest down; the last number holds for all smaller ones.
-        preset: "draft", "standard" or "fine": stands for `iterations` and `stop` where they are not given (`PRESETS`).
+        preset: "draft", "standard" or "fine": stands for `iterations` and `stop` where they are not given (`PRESETS`);
+            "gatys" for the objective of Gatys et al. 2016 as well, in `standard`'s time.
         optimizer: "lbfgs" or "adam". Not given, it is "lbfgs", but "adam" for the sliced statistic, which draws new
             directions at every step and would have to keep them for a line search.
         rate, final_rate: Adam's learning rate at the start and the end of each size (half a cosine), 0..1 pixels. L-BFGS
@@ -60,13 +76,15 @@ class Recipe(BaseModel):
             iterate itself. Its decay is `average_decay` once it has seen that many.
         carry_moments: Adam's moments go along to the next size.
         stop: relative improvement of the total, over the last `patience` steps, under which a size ends; 0 never does.
-        content_layers, style_layers: weight by layer name; equal weights mean equal say.
-        content_weight, style_weight, smoothness: weights of the three kinds of terms.
+        content_layers, style_layers: weight by layer name; equal weights mean equal say. Those of the style
+            fall with depth by default: shallow layers set strokes and colours, deep ones paste the style's objects.
+        content_weight, style_weight, color_weight, palette_weight, smoothness: weights of the kinds of terms.
         protect_weight: how many times the content's terms count where the mask of a protected part is white; needs that mask.
         smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
             set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
-        strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's times (2s)².
-        statistic: "gram", "moments" or "sliced".
+        diagonals: share of diagonal neighbours in smoothness, see `underpaint.objective.SmoothnessTerm`.
+        strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's and colours' times (2s)².
+        statistic: "wasserstein" (of Gaussians), "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.
         style_scale: longest side of a style picture relative to the pastiche's.
         crop: whether a style picture's border (a frame, a scanner's margin; `borders.find`) is cut off.
@@ -97,19 +115,22 @@ class Recipe(BaseModel):
     patience: int = Field(20, ge=2, le=10_000)
     content_layers: dict[Layer, Weight] = {"relu4_2": 1.0}
     style_layers: dict[Layer, Weight] = {
-        "relu1_1": 1.0,
-        "relu2_1": 1.0,
+        "relu1_1": 4.0,
+        "relu2_1": 2.0,
         "relu3_1": 1.0,
-        "relu4_1": 1.0,
-        "relu5_1": 1.0,
+        "relu4_1": 0.5,
+        "relu5_1": 0.25,
     }
     content_weight: Weight = 0.12
     style_weight: Weight = 1.0
     protect_weight: Weight = 20.0
-    smoothness: Weight = 2.0
+    color_weight: Weight = 0.5
+    palette_weight: Weight = 0.05
+    smoothness: Weight = 4.0
+    diagonals: float = Field(0.2, ge=0, le=0.5)
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)
-    statistic: Literal["gram", "moments", "sliced"] = "gram"
+    statistic: Literal["gram", "moments", "wasserstein", "sliced"] = "wasserstein"
     style_weights: tuple[Weight, ...] = ()
     style_scale: float = Field(1.0, ge=0.1, le=10)
     crop: bool = True

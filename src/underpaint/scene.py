@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from underpaint import borders, colour, images
+from underpaint import borders, colour, images, palette
 from underpaint.borders import Margins
 from underpaint.errors import UnderpaintError
 from underpaint.images import Picture
@@ -78,6 +78,7 @@ class Scene:
         self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
+        self._field: torch.Tensor | None = None
         check(recipe, pictures)
         margins = _margins(recipe, pictures)
         self._seen = _without(margins, pictures)
@@ -137,7 +138,9 @@ class Scene:
             for layer, weight in recipe.content_layers.items():
                 goal = of_content[layer]
                 terms.append(self._content_term(layer, weight, goal))
-        terms.append(SmoothnessTerm("smoothness", recipe.smoothness * smaller**recipe.smoothness_growth))
+        terms += self._colors(content, scale)
+        smoothness = recipe.smoothness * smaller**recipe.smoothness_growth
+        terms.append(SmoothnessTerm("smoothness", smoothness, recipe.diagonals))
         return Stage(Objective(network, tuple(terms), regions), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
@@ -158,8 +161,7 @@ class Scene:
     ) -> list[Term]:
         recipe, statistic = self.recipe, STATISTICS[self.recipe.statistic]
         features = self.network_at(scale).features(self.style(place, scale), list(recipe.style_layers))
-        shares = recipe.style_weights or (1.0,) * len(self._styles)
-        share = shares[place] / sum(shares)
+        share = self._shares()[place]
         prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
         say = recipe.style_weight * (2 * recipe.strength) ** 2 * share / len(recipe.style_layers)
         number = draw(recipe.seed, scale, -1)
@@ -174,6 +176,44 @@ class Scene:
                 normaliser += region.share * max(float(value), FLOOR * float(statistic.size(target)), 1e-12)
             terms.append(StyleTerm(f"{prefix}/{layer}", layer, say * weight, statistic, tuple(goals), normaliser))
         return terms
+
+    def _colors(self, content: torch.Tensor, scale: int) -> list[Term]:
+        """The terms on the pixels' own colours; none where their weights are 0."""
+        recipe, terms = self.recipe, list[Term]()
+        say = recipe.style_weight * (2 * recipe.strength) ** 2
+        if recipe.color_weight:
+            for place, share in enumerate(self._shares()):
+                name = "color" if len(self._styles) == 1 else f"color{place + 1}"
+                pixels = self._style_pixels(place, scale)
+                terms.append(
+                    palette.color_term(name, recipe.color_weight * say * share, content, pixels, self._cover_parts())
+                )
+        if recipe.palette_weight:
+            if self._field is None:
+                whole = len(recipe.sizes()) - 1
+                pixels = [torch.cat(self._style_pixels(place, whole), 1) for place in range(len(self._styles))]
+                self._field = palette.field([p.T.cpu().numpy() for p in pixels]).to(content.device)
+            terms.append(palette.palette_term("palette", recipe.palette_weight * say, content, self._field))
+        return terms
+
+    def _shares(self) -> list[float]:
+        """Of the style pictures; they add up to 1."""
+        shares = self.recipe.style_weights or (1.0,) * len(self._styles)
+        return [share / sum(shares) for share in shares]
+
+    def _cover_parts(self) -> list[np.ndarray]:
+        """Where the regions lie in the content; none without masks."""
+        return [part for part, _ in self._covers]
+
+    def _style_pixels(self, place: int, scale: int) -> list[torch.Tensor]:
+        """What is seen of a style picture, (3, n) for each region."""
+        style = self.style(place, scale)
+        size, alpha = (style.shape[2], style.shape[3]), self._seen.styles[place].alpha
+        seen = np.ones(size, bool) if alpha is None else images.resize(alpha, size) > 0.5
+        parts = [seen & (images.resize(part, size) > 0.5) for _, part in self._covers] or [seen]
+        # A region too thin to be seen at a small size is told by the whole picture.
+        chosen = [part if part.any() else np.ones(size, bool) for part in parts]
+        return [style[0].flatten(1)[:, torch.from_numpy(part.ravel()).to(style.device)] for part in chosen]
 
     def _regions(self, layer: str, features: torch.Tensor) -> list[Region]:
         """Which positions of the pastiche's layer belong to which region."""
