@@ -82,6 +82,10 @@ class Ablating:
         write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
     def __iter__(self) -> Iterator[Progress]:
+        with device.ieee_float32(self.session.device):
+            yield from self._configurations()
+
+    def _configurations(self) -> Iterator[Progress]:
         masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
         for place, mask in enumerate(masks):
             if (0, mask) not in self.table.rows:
@@ -143,7 +147,7 @@ def start(
     """
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
-    wish = session.prepare(content, style, **arguments)
+    wish = session.prepare(content, style, **arguments).exact()
     chosen = list(configs) or default_configs(tuple(wish.recipe.style_layers))
     return Ablating(wish, chosen, judge, Path(out))
 

@@ -171,7 +171,7 @@ def demo(
     size: Annotated[int | None, typer.Option(help="Longest side, pixels [448, with --explain 256].")] = None,
     preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    precision: Precision = None,
     weights: Weights = None,
     frames: Frames = 0,
     quiet: Quiet = False,
@@ -183,7 +183,7 @@ def demo(
     content = replace(images.read(samples.photograph(photograph)), name=photograph)
     pictures = content, samples.style_path(style)
     options = options_of(weights, device, False, frames, quiet)
-    fields: dict[str, Any] = {"network": network, "preset": preset.value, "precision": precision}
+    fields: dict[str, Any] = given(network=network, preset=preset.value, precision=precision)
     if why:
         folder = out or Path("out/demo-why")
         made = explaining.start(*pictures, out=folder, size=size or explaining.SIZE, options=options, **fields)
