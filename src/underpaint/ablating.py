@@ -74,11 +74,14 @@ class Ablating:
             if {key: facts[key] for key in own} != own or before[: len(hashes)] != hashes:
                 raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
             inputs = facts["inputs"]
+            chosen = {"cores": facts["cores"]} if "cores" in facts else {}
         else:
             create_folder(self.folder)
+            cores = self.session.options.cores
+            chosen = {} if cores is None else {"cores": cores.facts()}
             inputs = keep_inputs(self.folder, self.session.scene.pictures)
         environment = device.describe(self.session.device)
-        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment}
+        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment} | chosen
         write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
     def __iter__(self) -> Iterator[Progress]:

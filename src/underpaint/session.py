@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from underpaint import checkpoint, convergence, device, images, precision, timelapse
+from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
 from underpaint.images import Source
 from underpaint.networks import registry
@@ -54,6 +55,7 @@ class Options:
         deterministic: the same bytes on CUDA too, at some cost.
         frames: how many intermediate pictures to keep.
         announce, progress: told about a download, in words and in bytes.
+        cores: how the number of threads was chosen, for run.json alone; the number is PyTorch's own setting.
     """
 
     weights: Path | None = None
@@ -62,6 +64,7 @@ class Options:
     frames: int = 0
     announce: Callable[[str], None] | None = None
     progress: Callable[[int, int | None], None] | None = None
+    cores: Cores | None = None
 
 
 class Watch(Protocol):
@@ -185,7 +188,13 @@ class Session:
     def _describe(self, folder: Path) -> dict[str, Any]:
         """run.json at the start, before anything is known of the end."""
         known = read_facts(folder) if (folder / "run.json").exists() else {}
-        chosen = known.get("precision") if self.choice is None else self.choice.facts()
+        cores = self.options.cores
+        if cores is not None and cores.reason == "begun":
+            cores = None
+        chosen = {
+            "precision": known.get("precision") if self.choice is None else self.choice.facts(),
+            "cores": known.get("cores") if cores is None else cores.facts(),
+        }
         return {
             "format": FORMAT,
             "status": "running",
@@ -205,7 +214,7 @@ class Session:
             "deterministic": self.options.deterministic,
             "notes": self.notes,
             "environment": device.describe(self.device),
-            **({"precision": chosen} if chosen else {}),
+            **{name: facts for name, facts in chosen.items() if facts is not None},
         }
 
     def _checkpoint(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from underpaint import cores
 from underpaint.cli import bars
 from underpaint.cli.fields import numbers_of, options_of, run_fields
 from underpaint.cli.options import (
@@ -24,6 +25,7 @@ from underpaint.cli.options import (
     Statistic,
     Strength,
     StyleLayers,
+    Threads,
     Weights,
 )
 from underpaint.cli.terminal import app, console
@@ -55,6 +57,7 @@ def explain(
     statistic: Statistic = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -78,7 +81,7 @@ def explain(
         precision=precision,
     )
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
-    options = options_of(weights, device, False, 0, quiet)
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
     explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
 
@@ -133,6 +136,7 @@ def ablate(
     statistic: Statistic = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -157,7 +161,7 @@ def ablate(
     )
     wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
-    options = options_of(weights, device, False, 0, quiet)
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
     bars.advance(made, quiet)
     result = made.result

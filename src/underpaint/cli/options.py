@@ -27,6 +27,7 @@ PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spen
 Optimizer = Annotated[str | None, typer.Option(help="adam or lbfgs.")]
 Seed = Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")]
 Precision = Annotated[str | None, typer.Option(help="auto (the faster here), float32 or bf16 [auto].")]
+Threads = Annotated[str, typer.Option(help="auto (the cores that are free), or how many.")]
 Strength = Annotated[float | None, typer.Option(help="From content (0) to style (1) [0.5].")]
 StyleLayers = Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")]
 LayerWeight = Annotated[list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")]
