@@ -171,7 +171,8 @@ def command(monkeypatch, capsys):
         try:
             cli.main()
         except SystemExit as ended:
-            assert not ended.code, capsys.readouterr().err
+            if ended.code:
+                pytest.fail(capsys.readouterr().err)
         return " ".join(capsys.readouterr().err.split())
 
     yield call
