@@ -75,7 +75,7 @@ def session(args: argparse.Namespace, **fields: Any) -> Session:
     """A run of the first pair, in memory."""
     _, pair = pairs(args.shared)[1]
     weights = args.shared / "weights" if fields.get("network") == "vgg19" else None
-    wish = prepare(pair.content, pair.style, size=SIZE, weights=weights, device="cpu", **fields)
+    wish = prepare(pair.content, pair.style, size=SIZE, weights=weights, device="cpu", **fields).exact()
     return Session(wish.recipe, wish.pictures, wish.options)
 
 

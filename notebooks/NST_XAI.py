@@ -76,7 +76,7 @@ style = STYLE or samples.style_path("gale")
 import matplotlib.pyplot as plt
 import numpy as np
 
-session = underpaint.start(content, style, size=SIZE, preset=PRESET)
+session = underpaint.start(content, style, size=SIZE, preset=PRESET, precision="float32")  # as explanations have it
 shown = display(Markdown("…"), display_id=True)
 curves: dict[str, list[float]] = {}
 for step in session:

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 import underpaint
+from underpaint import precision
 from underpaint.networks import vgg
+from underpaint.networks.weights import CACHE_VARIABLE
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 WEIGHTS = SHARED / "weights"
@@ -30,6 +32,20 @@ def random_tensors(name="vgg19", width=4, seed=0, dtype=torch.float32):
         tensors[key + ".bias"] = (torch.rand(width, generator=generator, dtype=torch.float64) * 0.1).to(dtype)
         channels = width
     return tensors
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settled_machine(tmp_path_factory):
+    """Tests paint alike on every machine, and so do the commands that they start: `auto` precision is known to be float32
+    here, and `auto` threads are those of this process. What trials find goes into a cache folder of the tests' own."""
+    cache = tmp_path_factory.mktemp("cache")
+    place, slow = torch.device("cpu"), precision.Times(float32=1.0, bf16=1.0)
+    counts = range(1, 1 + max(torch.get_num_threads(), os.cpu_count() or 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache))
+        patch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        precision._remember({precision._key(place, threads): slow for threads in counts})
+        yield
 
 
 @pytest.fixture

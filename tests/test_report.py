@@ -97,7 +97,7 @@ def test_a_run_and_an_ablation_have_pages_too(pair, tmp_path):
     run = underpaint.stylize(*pair, out=tmp_path / "run", size=64, preset="draft", smoothness=3.0)
     assert {"The pastiche", "Convergence", "How to reproduce it"} <= set(titles(page.build(run.folder)))
     assert reproduce(Evidence(run.folder)).splitlines() == [
-        "underpaint stylize content.png style.png --size 64 --preset draft --recipe recipe.toml",
+        "underpaint stylize content.png style.png --size 64 --preset draft --precision float32 --recipe recipe.toml",
         "",
         "# recipe.toml",
         "smoothness = 3.0",

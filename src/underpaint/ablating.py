@@ -73,14 +73,21 @@ class Ablating:
             if {key: facts[key] for key in own} != own or before != hashes:
                 raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
             inputs = facts["inputs"]
+            chosen = {"cores": facts["cores"]} if "cores" in facts else {}
         else:
             create_folder(self.folder)
+            cores = self.session.options.cores
+            chosen = {} if cores is None else {"cores": cores.facts()}
             inputs = keep_inputs(self.folder, self.session.scene.pictures)
         environment = device.describe(self.session.device)
-        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment}
+        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment} | chosen
         write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
     def __iter__(self) -> Iterator[Progress]:
+        with device.ieee_float32(self.session.device):
+            yield from self._configurations()
+
+    def _configurations(self) -> Iterator[Progress]:
         masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
         for place, mask in enumerate(masks):
             if (0, mask) not in self.table.rows:
@@ -142,7 +149,7 @@ def start(
     """
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
-    wish = session.prepare(content, style, **arguments)
+    wish = session.prepare(content, style, **arguments).exact()
     chosen = list(configs) or default_configs(tuple(wish.recipe.style_layers))
     return Ablating(wish, chosen, judge, Path(out))
 

@@ -15,6 +15,10 @@ import torch
 from underpaint.errors import UnderpaintError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+CUDA_SETTINGS = {"tf32": False, "cudnn_benchmark": False}
+"""What `ieee_float32` sees to. TF32 keeps 10 of float32's 23 bits of mantissa and is what PyTorch's convolutions use by
+themselves. cuDNN's benchmark would choose algorithms by the clock, another one each time."""
+
 PACKAGES = ("underpaint", "torch", "numpy", "pillow", "scikit-image")
 
 
@@ -41,26 +45,31 @@ def choose(name: str = "auto") -> torch.device:
         raise UnderpaintError(f"device: {name!r} is not a device; use auto, cpu, cuda or mps") from None
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether it has bf16 at all, imitated at the least on a CPU; whether that is faster, `underpaint.precision` tries."""
+    able: dict[str, Callable[[], bool]] = {
+        "cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+    }
+    return device.type in able and able[device.type]()
+
+
 def precision(name: str, device: torch.device) -> torch.dtype:
-    """The network's number format for "float32" or "bf16".
+    """The network's number format for "float32" or "bf16"; what "auto" stands for, `underpaint.precision.choose` says.
 
     Raises:
         UnderpaintError: bf16 asked for where it would only be slower.
     """
     if name == "float32":
         return torch.float32
-    able: dict[str, Callable[[], bool]] = {
-        "cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        "cuda": torch.cuda.is_bf16_supported,
-    }
-    if device.type not in able or not able[device.type]():
-        raise UnderpaintError(f"precision: bf16 is not supported by this {device.type}; use float32")
+    if not computes_bf16(device):
+        raise UnderpaintError(f"precision: bf16 is not supported by this {device.type}; use float32, or auto")
     return torch.bfloat16
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What the bytes of a result depend on besides recipe, pictures and weights."""
-    return {
+    facts = {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
@@ -69,6 +78,9 @@ def describe(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
+    if device.type == "cuda":
+        facts |= CUDA_SETTINGS | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
+    return facts
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -109,6 +121,44 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     if device.type == "cuda":
         peaks["gpu"] = int(torch.cuda.max_memory_allocated(device))
     return peaks
+
+
+@contextmanager
+def ieee_float32(device: torch.device) -> Iterator[None]:
+    """On CUDA, float32 as IEEE 754 has it in convolutions and matrix products (no TF32), and cuDNN's algorithms chosen by
+    rule, not by the clock (`CUDA_SETTINGS`); the caller's own settings are put back afterwards. Elsewhere nothing to do.
+
+    Networks see to it themselves; whole runs do for the sums around them.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    switches = [(torch.backends.cudnn, "benchmark", False), *_tf32_switches()]
+    before = [getattr(owner, name) for owner, name, _ in switches]
+    try:
+        for owner, name, value in switches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+def _tf32_switches() -> list[tuple[Any, str, Any]]:
+    """Owner, name and value that turn TF32 off: under the old names and, where PyTorch has them (2.9), the new ones.
+
+    Reading the old names is an error once the new ones were set to something that they cannot say; then the new ones
+    are enough. Otherwise both are set, so that whoever reads either in between finds them agree.
+    """
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    old = [(cudnn, "allow_tf32", False), (products, "allow_tf32", False)]
+    new = [(o, "fp32_precision", "ieee") for o in (cudnn.conv, cudnn.rnn, products)] if hasattr(cudnn, "conv") else []
+    try:
+        for owner, name, _ in old:
+            getattr(owner, name)
+    except RuntimeError:
+        return new
+    return [*old, *new]
 
 
 @contextmanager

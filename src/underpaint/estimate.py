@@ -26,8 +26,9 @@ OBJECTIVE = {"compact": 1.5, "vgg19": 1.3, "vgg16": 1.3}
 BASE_BYTES = 420_000_000
 """Python, PyTorch and a network's weights."""
 
-BYTES_PER_PIXEL = {"float32": 2300, "bf16": 1200}
-"""Activations and gradients of VGG up to relu5_1, and the optimiser's pictures, at the finest size."""
+BYTES_PER_PIXEL = {"auto": 2300, "float32": 2300, "bf16": 1200}
+"""Activations and gradients of VGG up to relu5_1, and the optimiser's pictures, at the finest size; before `auto` is
+settled, the larger."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from underpaint import checkpoint, quality, sampled, sanity, session
+from underpaint import checkpoint, device, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
@@ -108,6 +108,10 @@ class Explaining:
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
     def __iter__(self) -> Iterator[Progress]:
+        with device.ieee_float32(self.session.device):
+            yield from self._parts()
+
+    def _parts(self) -> Iterator[Progress]:
         plan = self.plan()
         total = PAINTING * (1 + sanity.BLOCKS * self.settings.sanity) + len(plan)
         for share in self._paint():
@@ -177,7 +181,7 @@ def start(
         raise UnderpaintError(f"--seeds {seeds}: at least one table is needed")
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
-    wish = session.prepare(content, style, **arguments)
+    wish = session.prepare(content, style, **arguments).exact()
     layers = check_players(list(wish.recipe.style_layers))
     count = sampled.check_permutations(layers, permutations)
     if (folder / SETTINGS).exists() and (folder / "run.json").exists():

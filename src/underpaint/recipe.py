@@ -92,7 +92,9 @@ class Recipe(BaseModel):
         start: "content", "noise", or "file" (the picture given beside the recipe).
         start_noise: standard deviation of noise added to the start, 0..1.
         seed: what all randomness hangs on.
-        precision: "float32" or "bf16" (the network only; pixels and sums stay in float32).
+        precision: "float32" or "bf16" (the network only; pixels and sums stay in float32); "auto" is the faster of the
+            two on the machine that paints, and a run's own recipe has what was chosen. Explanations and ablations, which
+            compare many runs, take "auto" for "float32".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -138,7 +140,7 @@ class Recipe(BaseModel):
     start: Literal["content", "noise", "file"] = "content"
     start_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
 
     @field_validator("style_layers")
     @classmethod

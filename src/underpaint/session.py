@@ -11,7 +11,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 
-from underpaint import checkpoint, convergence, device, faces, images, timelapse
+from underpaint import checkpoint, convergence, device, faces, images, precision, timelapse
+from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
 from underpaint.images import Picture, Source
 from underpaint.networks import registry
@@ -54,6 +55,7 @@ class Options:
         deterministic: the same bytes on CUDA too, at some cost.
         frames: how many intermediate pictures to keep.
         announce, progress: told about a download, in words and in bytes.
+        cores: how the number of threads was chosen, for run.json alone; the number is PyTorch's own setting.
     """
 
     weights: Path | None = None
@@ -62,6 +64,7 @@ class Options:
     frames: int = 0
     announce: Callable[[str], None] | None = None
     progress: Callable[[int, int | None], None] | None = None
+    cores: Cores | None = None
 
 
 class Watch(Protocol):
@@ -88,6 +91,8 @@ class Session:
         state, seconds, known: where to go on: state, time spent and history so far.
 
     Attributes:
+        recipe: as given, with a precision in place of "auto".
+        choice: how that precision was chosen; None where the recipe named it.
         watch: set before the first step, it makes the run keep a ledger and is shown every step.
     """
 
@@ -102,11 +107,15 @@ class Session:
         known: Sequence[Row] = (),
     ) -> None:
         layers = [*recipe.content_layers, *recipe.style_layers]
-        self.recipe, self.folder, self.options = recipe, folder, options
+        self.folder, self.options = folder, options
         self.device = device.choose(options.device)
         names = [recipe.network, *["vgg19"] * bool(recipe.polish)]
         if options.weights is not None and not set(names) & set(registry.FILES):
             raise UnderpaintError("--weights: the compact network has its own; leave this out, or add --network vgg19")
+        self.choice = precision.choose(self.device) if recipe.precision == "auto" else None
+        if self.choice is not None:
+            recipe = recipe.model_copy(update={"precision": self.choice.chosen})
+        self.recipe = recipe
         opened = [self._open(name, layers) for name in names]
         self.scene = Scene(recipe, pictures, *(each.network for each in opened))
         self._opened, self._state, self._seconds = opened, state, seconds
@@ -146,7 +155,7 @@ class Session:
     def _steps(self) -> Iterator[Step]:
         """The steps, timed and remembered."""
         begun = time.perf_counter() - self._seconds
-        with device.deterministic(self.options.deterministic):
+        with device.deterministic(self.options.deterministic), device.ieee_float32(self.device):
             for step in optimise(self.recipe, self.scene.stage, self._state, ledger=self.watch is not None):
                 self._state = step.state
                 if self.watch is not None:
@@ -179,6 +188,13 @@ class Session:
     def _describe(self, folder: Path) -> dict[str, Any]:
         """run.json at the start, before anything is known of the end."""
         known = read_facts(folder) if (folder / "run.json").exists() else {}
+        cores = self.options.cores
+        if cores is not None and cores.reason == "begun":
+            cores = None
+        chosen = {
+            "precision": known.get("precision") if self.choice is None else self.choice.facts(),
+            "cores": known.get("cores") if cores is None else cores.facts(),
+        }
         return {
             "format": FORMAT,
             "status": "running",
@@ -198,6 +214,7 @@ class Session:
             "deterministic": self.options.deterministic,
             "notes": self.notes,
             "environment": device.describe(self.device),
+            **{name: facts for name, facts in chosen.items() if facts is not None},
         }
 
     def _checkpoint(self, folder: Path) -> None:
@@ -254,6 +271,12 @@ class Wish:
     recipe: Recipe
     pictures: Pictures
     options: Options
+
+    def exact(self) -> Wish:
+        """The same with `auto` precision as float32: for runs that are compared with one another, wherever they are made."""
+        if self.recipe.precision != "auto":
+            return self
+        return replace(self, recipe=self.recipe.model_copy(update={"precision": "float32"}))
 
 
 def prepare(

@@ -226,8 +226,8 @@ class Wasserstein:
 
     Departures: the covariances are compared within the style's `rank` widest directions, and beside them by the total
     variance alone, (√r − √r')², which is the distance of isotropic Gaussians there: 64 directions instead of 512 make the
-    matrix's root cheap. Both Gaussians are widened by 1 % of the style's mean variance first, so that the gradient is bounded where
-    the pastiche has no variance yet.
+    matrix's root cheap. Both Gaussians are widened by 1 % of the style's mean variance first, so that the gradient is
+    bounded where the pastiche has no variance yet.
     """
 
     name: StatisticName = "wasserstein"

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from underpaint.cli.terminal import app
+from underpaint.cores import wait_passively
 from underpaint.errors import UnderpaintError
 
 # The rooms' commands join the application as they are imported; help lists them in this order.
@@ -15,6 +16,7 @@ for _room in ("paint", "explain", "show"):
 
 def main() -> None:
     """The entry point: an error that the user can mend is one line and exit code 2."""
+    wait_passively()
     try:
         app()
     except UnderpaintError as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from underpaint import cores
 from underpaint.cli import bars
 from underpaint.cli.fields import given, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
@@ -27,6 +28,7 @@ from underpaint.cli.options import (
     Statistic,
     Strength,
     StyleLayers,
+    Threads,
     Weights,
 )
 from underpaint.cli.terminal import app, console
@@ -61,6 +63,7 @@ def explain(
     crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -87,7 +90,7 @@ def explain(
     )
     fields |= given(protect=protect)
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
-    options = options_of(weights, device, False, 0, quiet)
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
     explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
 
@@ -145,6 +148,7 @@ def ablate(
     crop: Crop = None,
     recipe: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -172,7 +176,7 @@ def ablate(
     fields |= given(protect=protect)
     wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
-    options = options_of(weights, device, False, 0, quiet)
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
     bars.advance(made, quiet)
     result = made.result

@@ -50,11 +50,11 @@ def start_kind(start: str | None) -> str | None:
     return start if start in (None, "content", "noise") else "file"
 
 
-def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool) -> Any:
+def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool, cores: Any = None) -> Any:
     from underpaint.session import Options
 
     announce = None if quiet else lambda text: console.print(text, highlight=False)
-    return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar())
+    return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar(), cores)
 
 
 def run_fields(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from underpaint import cores
 from underpaint.cli.fields import given, layer_weights, layers_of, numbers_of, options_of, start_kind
 from underpaint.cli.options import (
     AsJson,
@@ -31,6 +32,7 @@ from underpaint.cli.options import (
     Statistic,
     Strength,
     StyleLayers,
+    Threads,
     Weights,
 )
 from underpaint.cli.terminal import app
@@ -54,6 +56,7 @@ def stylize(
     optimizer: Optimizer = None,
     seed: Seed = None,
     device: Device = "auto",
+    threads: Threads = "auto",
     precision: Precision = None,
     start: Annotated[str | None, typer.Option(help="content, noise, or a picture file.")] = None,
     strength: Strength = None,
@@ -109,7 +112,7 @@ def stylize(
         keep_color=keep_color,
         protect_weight=protect_weight,
     )
-    options = options_of(weights, device, deterministic, frames, quiet)
+    options = options_of(weights, device, deterministic, frames, quiet, cores.use(threads))
     if carry is not None:
         if content is not None:
             raise UnderpaintError("--from: the pictures are the run's own; leave CONTENT and STYLE out")
@@ -145,6 +148,7 @@ def stylize(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped or killed.")],
     device: Device = "auto",
+    threads: Annotated[str, typer.Option(help="auto (as many as it had), or how many.")] = "auto",
     weights: Weights = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -152,10 +156,11 @@ def resume(
     """Go on with a run or an explanation that was stopped or killed."""
     from underpaint import explaining, session
 
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     if (folder / explaining.SETTINGS).exists():
-        explain_on(explaining.resume(folder, options_of(weights, device, False, 0, quiet)), quiet, as_json)
+        explain_on(explaining.resume(folder, options), quiet, as_json)
         return
-    paint_on(session.resume(folder, options_of(weights, device, False, 0, quiet)), quiet, as_json)
+    paint_on(session.resume(folder, options), quiet, as_json)
 
 
 @app.command()
@@ -182,7 +187,8 @@ def demo(
     size: Annotated[int | None, typer.Option(help="Longest side, pixels [448, with --explain 256].")] = None,
     preset: Annotated[Preset, typer.Option(help="How much time to spend.")] = Preset.standard,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    threads: Threads = "auto",
+    precision: Precision = None,
     weights: Weights = None,
     frames: Frames = 0,
     quiet: Quiet = False,
@@ -193,16 +199,14 @@ def demo(
 
     content = replace(images.read(samples.photograph(photograph)), name=photograph)
     pictures = content, samples.style_path(style)
-    options = options_of(weights, device, False, frames, quiet)
-    fields: dict[str, Any] = {"network": network, "preset": preset.value, "precision": precision}
+    folder = out or Path("out/demo-why" if why else "out/demo")
+    options = options_of(weights, device, False, frames, quiet, cores.use(threads, folder if why else None))
+    fields: dict[str, Any] = given(network=network, preset=preset.value, precision=precision)
     if why:
-        folder = out or Path("out/demo-why")
         made = explaining.start(*pictures, out=folder, size=size or explaining.SIZE, options=options, **fields)
         explain_on(made, quiet, as_json)
         return
-    paint_on(
-        session.start(*pictures, out=out or Path("out/demo"), size=size or 448, options=options, **fields), quiet, as_json
-    )
+    paint_on(session.start(*pictures, out=folder, size=size or 448, options=options, **fields), quiet, as_json)
 
 
 @app.command()

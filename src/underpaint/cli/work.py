@@ -38,11 +38,19 @@ def _announce(session: Any) -> None:
         console.print(f"Note: {note}", highlight=False)
     height, width = session.scene.size(-1)
     guess = estimate(session.scene)
+    recipe = session.recipe
     console.print(
-        f"{session.recipe.network} on {session.device}: {width}×{height} px, {session.steps} steps, "
-        f"about {guess.seconds:.0f} s and {guess.bytes / 2**30:.1f} GiB",
+        f"{recipe.network} on {session.device} in {recipe.precision}: {width}×{height} px, {session.steps} steps, "
+        f"{guess.bytes / 2**30:.1f} GiB, about {guess.seconds:.0f} s{_cores(session)}",
         highlight=False,
+        soft_wrap=True,
     )
+
+
+def _cores(session: Any) -> str:
+    """` on 1 of 2 cores: the other is busy`, where cores compute."""
+    cores = session.options.cores
+    return "" if cores is None or session.device.type != "cpu" else f" {cores}"
 
 
 def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
@@ -56,7 +64,9 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
             console.print(f"Note: {note}", highlight=False)
         seconds = estimate(made.session.scene).seconds * made.runs
         drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
-        told = f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}"
+        told = (
+            f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.session)}"
+        )
         console.print(told, highlight=False)
     bars.advance(made, quiet)
     with nullcontext() if quiet else console.status("drawing conclusions"):

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from underpaint import cores
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.jobs.job import Job, Order
@@ -79,12 +80,13 @@ def _pictures(job: Job, order: Order) -> dict[str, Any]:
     return found
 
 
-def _options(order: Order, teller: Teller) -> Any:
-    """Of the run; a download of weights is told like everything else."""
+def _options(job: Job, order: Order, teller: Teller) -> Any:
+    """Of the run, on the cores that are free or that it had; a download of weights is told like everything else."""
     from underpaint import Options
 
     weights = None if order.weights is None else Path(order.weights)
-    return Options(weights, order.device, announce=lambda text: teller.tell(0.0, text, None, {}, True))
+    chosen = cores.use(folder=job.result)
+    return Options(weights, order.device, announce=lambda text: teller.tell(0.0, text, None, {}, True), cores=chosen)
 
 
 def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
@@ -93,7 +95,7 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
     from underpaint.report import page
 
     teller = Teller(job)
-    options = _options(order, teller)
+    options = _options(job, order, teller)
     if (job.result / "run.json").exists():
         session = underpaint.resume(job.result, options)
     else:
@@ -121,7 +123,7 @@ def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
     from underpaint.report import page
 
     teller = Teller(job)
-    options = _options(order, teller)
+    options = _options(job, order, teller)
     if (job.result / explaining.SETTINGS).exists():
         made = explaining.resume(job.result, options, order.seeds)
     else:
@@ -167,6 +169,7 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(NICE)
     (job.folder / "error.txt").unlink(missing_ok=True)
+    cores.wait_passively()
     try:
         order = job.order
         done = (stylize if order.kind == "stylize" else explain)(job, order, stopping)

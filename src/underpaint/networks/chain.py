@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from underpaint.device import ieee_float32
 from underpaint.errors import UnderpaintError
 from underpaint.networks.network import Seed
 
@@ -99,6 +100,10 @@ class ChainTape:
     @torch.no_grad()
     def pullback(self, seeds: Mapping[str, Seed]) -> torch.Tensor:
         """See `Tape.pullback`. Starts at the deepest layer that has a seed."""
+        with ieee_float32(self._activations[0].device):
+            return self._pullback(seeds)
+
+    def _pullback(self, seeds: Mapping[str, Seed]) -> torch.Tensor:
         g: torch.Tensor | None = None
         for place in range(len(self._links) - 1, -1, -1):
             link, out = self._links[place], self._activations[place + 1]
@@ -170,17 +175,19 @@ class Chain:
     @torch.no_grad()
     def tape(self, image: torch.Tensor, layers: Sequence[str]) -> ChainTape:
         """See `Network.tape`."""
-        return ChainTape(self._until(layers), self.pooling, self._padded(image), layers)
+        with ieee_float32(self.device):
+            return ChainTape(self._until(layers), self.pooling, self._padded(image), layers)
 
     @torch.no_grad()
     def features(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """See `Network.features`."""
         found: dict[str, torch.Tensor] = {}
         x = self._padded(image)
-        for link in self._until(layers):
-            x, _ = _forward(link, self.pooling, x)
-            if isinstance(link, Convolution) and link.layer is not None and link.layer in layers:
-                found[link.layer] = x
+        with ieee_float32(self.device):
+            for link in self._until(layers):
+                x, _ = _forward(link, self.pooling, x)
+                if isinstance(link, Convolution) and link.layer is not None and link.layer in layers:
+                    found[link.layer] = x
         return found
 
     def shuffled(self, layers: Collection[str], seed: int = 0) -> Chain:

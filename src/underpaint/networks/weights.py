@@ -17,7 +17,7 @@ import torch
 from underpaint.errors import UnderpaintError
 
 Progress = Callable[[int, int | None], None]
-VARIABLE = "UNDERPAINT_WEIGHTS"
+VARIABLE, CACHE_VARIABLE = "UNDERPAINT_WEIGHTS", "UNDERPAINT_CACHE"
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
@@ -71,10 +71,10 @@ class Located:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for weights, as the operating system has it."""
+    """The user's cache folder: the one that `$UNDERPAINT_CACHE` names, else as the operating system has it."""
     import pooch
 
-    return Path(pooch.os_cache("underpaint"))
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("underpaint"))
 
 
 def find(

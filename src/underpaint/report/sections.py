@@ -91,6 +91,8 @@ def reproduce(e: Evidence) -> str:
     recipe = e.recipe.model_dump(mode="json")
     flags = {name: recipe[name] for name in FLAGS}
     plain, default = make(flags).model_dump(mode="json"), Recipe().model_dump()
+    if e.kind != "stylize":
+        default["precision"] = "float32"  # what `auto` is there
     styles = [name for role, name in e.names.items() if role.startswith("style") and role[5:].isdigit()]
     words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
     words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from underpaint import device, explaining, images
+from underpaint import device, explaining, images, precision
 from underpaint.errors import UnderpaintError
 from underpaint.estimate import duration, forecast, pace
 from underpaint.jobs.runner import Runner
@@ -32,6 +32,7 @@ class Forecast:
         self.runner = runner
         self._lock = threading.Lock()
         self._paces: dict[tuple[object, ...], tuple[float, float]] = {}
+        self._choice: precision.Choice | None = None
 
     def __call__(self, asked: Form) -> str:
         """Time and memory in words; nothing where the form is not filled in yet, or wrong."""
@@ -44,12 +45,27 @@ class Forecast:
                 return (
                     f"The weights of {recipe.network} will be fetched first ({registry.FILES[recipe.network].megabytes} MB)."
                 )
-            cost = forecast(recipe, (height, width), {recipe.network: self._pace(recipe)})
+            # As runs and explanations take `auto`: see `Recipe.precision`.
+            painted, explained = (
+                forecast(each, (height, width), {each.network: self._pace(each)}) for each in self._settled(recipe)
+            )
         except UnderpaintError:  # said when it is started
             return ""
         runs = explaining.COALITION * (2 ** len(recipe.style_layers) + explaining.REPEATS + explaining.PAINTING)
-        words = f"About {duration(START + cost.seconds)} and {cost.bytes / 2**30:.1f} GiB"
-        return f"{words}; explained, about {duration(START + cost.seconds * runs)}."
+        words = f"About {duration(START + painted.seconds)} and {painted.bytes / 2**30:.1f} GiB"
+        return f"{words}; explained, about {duration(START + explained.seconds * runs)}."
+
+    def _settled(self, recipe: Recipe) -> tuple[Recipe, Recipe]:
+        """The recipe as a run has it, and as an explanation has it, with a precision in place of `auto`."""
+        if recipe.precision != "auto":
+            return recipe, recipe
+        with self._lock:
+            if self._choice is None:
+                self._choice = precision.choose(device.choose(self.runner.device))
+        return (
+            recipe.model_copy(update={"precision": self._choice.chosen}),
+            recipe.model_copy(update={"precision": "float32"}),
+        )
 
     def _pace(self, recipe: Recipe) -> float:
         """Seconds a pixel of the network's way there and back."""

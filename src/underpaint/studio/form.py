@@ -100,6 +100,7 @@ def python(job: Job) -> str:
     styles = [order.names.get(role, role) for role in order.styles]
     arguments = [repr(order.names.get("content", "content")), repr(styles[0] if len(styles) == 1 else styles)]
     masks = [f"{role}={name!r}" for role, name in order.masks(order.names).items() if name is not None]
-    fields = [f"{name}={value!r}" for name, value in order.recipe.items()]
+    given = order.recipe | {"precision": Evidence(job.result).recipe.precision}  # what `auto` came to here
+    fields = [f"{name}={value!r}" for name, value in given.items()]
     inner = ",\n    ".join([*arguments, *masks, *fields, 'out="out/again"'])
     return f"import underpaint\n\nunderpaint.{order.kind}(\n    {inner},\n)"
