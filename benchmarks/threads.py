@@ -1,9 +1,10 @@
 """How much other processes and waiting threads cost a run: python benchmarks/threads.py [--size 96] [--rounds 3]
 
 One row for each: the run alone, beside a process that keeps one core busy, and beside a second run of the same kind; OpenMP's
-threads waiting as they do by default (they spin for a while) and passively (OMP_WAIT_POLICY=PASSIVE, which the commands set);
-one thread and two. Seconds of painting (the median of the rounds, in which the rows take turns, and the slowest), without the
-start of the process. Then what `--threads auto` chooses, alone and beside the busy process.
+threads waiting as they do by default (they spin), asleep at once (OMP_WAIT_POLICY=PASSIVE), and asleep soon, as the commands
+have it (`underpaint.cores.WAITING`); one thread and two. Seconds of painting (the median of the rounds, in which the rows
+take turns, and the slowest), without the start of the process. Then what `--threads auto` chooses, alone and beside the busy
+process.
 
 Sample pictures that come with the package; the compact network, float32, `draft`. Figures of a machine that does other work
 besides say little.
@@ -21,6 +22,7 @@ from itertools import product
 from statistics import median
 
 import yardstick
+from underpaint import cores
 
 RUN = """
 import sys, torch, underpaint
@@ -34,15 +36,14 @@ print(session.finish().history[-1].seconds)
 CHOOSE = "from underpaint import cores; print(cores.use())"
 SPIN = "while True: pass"
 
-WAITING = {"by default": None, "passively": "PASSIVE"}
+WAITING = {"by default": {}, "asleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "asleep soon": cores.WAITING}
 BESIDE = ("nothing", "a busy process", "a second run")
 
 
 def environment(waiting: str) -> dict[str, str]:
     """This process's, but for what OpenMP is told."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    policy = WAITING[waiting]
-    return own | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
+    return own | WAITING[waiting]
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def automatic() -> None:
 
     def told() -> str:
         return subprocess.run(
-            command, env=environment("passively"), capture_output=True, text=True, check=True
+            command, env=environment("asleep soon"), capture_output=True, text=True, check=True
         ).stdout.strip()
 
     alone = told()

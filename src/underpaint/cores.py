@@ -2,7 +2,7 @@
 
 PyTorch's threads meet after every operation, and while they wait for each other they spin. Where another process has a core,
 one thread comes late each time and the others burn what it needs: two threads can then take many times as long as one. So
-our processes wait passively, and take no more threads than there are cores free.
+our processes soon sleep when they wait, and take no more threads than there are cores free.
 
 What a run computes depends on the number of threads in its last digits. It is therefore chosen once, at the start, and a
 run that goes on keeps it. The number is a setting of the whole process: only processes of our own call `use`.
@@ -22,6 +22,10 @@ from underpaint.errors import UnderpaintError
 
 SAMPLE_SECONDS = 0.2
 """How long the machine is watched: twenty ticks of its clock."""
+
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""What OpenMP is told. GNU's, which PyTorch has on Linux, then looks a thousand times before it sleeps, in place of not at
+all: alone on a machine that saves most of what sleeping costs, beside others it loses little (benchmarks/threads.py)."""
 
 BEGUN = ("run.json", "ablation.json")
 """Files of a folder that tell how many threads its run has."""
@@ -67,8 +71,9 @@ def _count(cores: int) -> str:
 
 def wait_passively() -> None:
     """Makes OpenMP's threads sleep while they wait, unless the environment says otherwise. For a process of our own, before
-    it imports torch: OpenMP reads the variable once, when it is loaded."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    it imports torch: OpenMP reads the variables once, when it is loaded."""
+    if not WAITING.keys() & os.environ.keys():
+        os.environ.update(WAITING)
 
 
 def use(asked: str = "auto", folder: Path | None = None) -> Cores:
