@@ -124,6 +124,14 @@ class Gram:
         return torch.stack([factor * gradient for factor, gradient in parts]).sum(0)
 
 
+def by_raw_moments(
+    mean: torch.Tensor, by_mean: torch.Tensor, by_covariance: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient by E[x] and E[x xᵀ] of one by mean and covariance: Σ = E[x xᵀ] − E[x] E[x]ᵀ. It leads back to the features
+    without another look at their mean."""
+    return by_mean - 2 * by_covariance @ mean, by_covariance
+
+
 @dataclass(frozen=True)
 class Moments:
     """Mean μ (C,) and covariance Σ (C, C) of a layer's features.
@@ -136,8 +144,8 @@ class Moments:
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """(C,) and (C, C), float32."""
-        weighted = x / x.shape[0] if w is None else x * w[:, None].to(x.dtype)
-        mean = weighted.sum(0, dtype=torch.promote_types(x.dtype, torch.float32))
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        mean = x.mean(0, dtype=dtype) if w is None else (x * w[:, None].to(x.dtype)).sum(0, dtype=dtype)
         return mean, Gram().summary(x, w) - torch.outer(mean, mean)
 
     def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,11 +159,11 @@ class Moments:
     def distance(
         self, summary: tuple[torch.Tensor, torch.Tensor], target: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """See the class; the gradient by both moments."""
+        """See the class; the gradient as `by_raw_moments` has it."""
         differences = [a - b for a, b in zip(summary, target, strict=True)]
         sizes = [b.square().sum().clamp_min(1e-12) for b in target]
         value = sum((d.square().sum() / s for d, s in zip(differences, sizes, strict=True)), torch.zeros(()))
-        return value, (2 * differences[0] / sizes[0], 2 * differences[1] / sizes[1])
+        return value, by_raw_moments(summary[0], 2 * differences[0] / sizes[0], 2 * differences[1] / sizes[1])
 
     def size(self, target: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """2: both parts are relative already."""
@@ -168,21 +176,13 @@ class Moments:
         w: torch.Tensor | None,
         gradient: tuple[torch.Tensor, torch.Tensor],
     ) -> None:
-        """w (∂μ + 2 (X − μ) ∂Σ)."""
-        by_mean, by_covariance = gradient
-        mean = self.summary_mean(x, w)
-        row = by_mean - 2 * mean @ by_covariance
-        Gram().seed(g, x, w, by_covariance)
+        """w (∂E[x] + 2 X ∂E[x xᵀ])."""
+        by_mean, by_product = gradient
+        Gram().seed(g, x, w, by_product)
         if w is None:
-            g.add_((row / x.shape[0]).to(x.dtype))
+            g.add_((by_mean / x.shape[0]).to(x.dtype))
         else:
-            g.addcmul_(w[:, None].to(x.dtype), row.to(x.dtype)[None])
-
-    @staticmethod
-    def summary_mean(x: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
-        """μ alone."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        return x.mean(0, dtype=dtype) if w is None else w.to(dtype) @ x.to(dtype)
+            g.addcmul_(w[:, None].to(x.dtype), by_mean.to(x.dtype)[None])
 
     def combine(self, parts: list[tuple[float, tuple[torch.Tensor, torch.Tensor]]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Σ factor × gradient, part by part."""
@@ -253,7 +253,7 @@ class Wasserstein:
     def distance(
         self, summary: tuple[torch.Tensor, torch.Tensor], target: Gaussian
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """See the class; the gradient by mean and covariance.
+        """See the class; the gradient as `by_raw_moments` has it.
 
         That of tr(A^½ Σ A^½)^½ by Σ is ½ A^½ (A^½ Σ A^½)^-½ A^½ (Bhatia, Jain & Lim 2019, "On the Bures-Wasserstein
         distance between positive definite matrices", section 3).
@@ -280,7 +280,7 @@ class Wasserstein:
             by_within.diagonal().sub_(slope)
             by_covariance.diagonal().add_(slope)
         by_covariance += basis @ by_within.to(basis.dtype).to(basis.device) @ basis.T
-        return mean.new_tensor(max(value, 0.0)), (2 * difference, by_covariance)
+        return mean.new_tensor(max(value, 0.0)), by_raw_moments(mean, 2 * difference, by_covariance)
 
     def size(self, target: Gaussian) -> torch.Tensor:
         """‖μ'‖² + tr Σ': the distance to features that are all 0."""
@@ -293,7 +293,7 @@ class Wasserstein:
         w: torch.Tensor | None,
         gradient: tuple[torch.Tensor, torch.Tensor],
     ) -> None:
-        """w (∂μ + 2 (X − μ) ∂Σ)."""
+        """As `Moments.seed`."""
         Moments().seed(g, x, w, gradient)
 
     def combine(self, parts: list[tuple[float, tuple[torch.Tensor, torch.Tensor]]]) -> tuple[torch.Tensor, torch.Tensor]:
