@@ -16,7 +16,7 @@ import torch.nn.functional as F
 DIRECTIONS = 8
 """Directions in RGB along which colours are compared."""
 
-MOST_PIXELS = 60_000
+MOST_PIXELS = 20_000
 """A picture with more is averaged over 2×2 pixels until it has fewer: sorting would cost more than the network."""
 
 GRID = 33
