@@ -9,9 +9,9 @@ relu1_1 … relu5_1, weights 256, 64, 16, 4, 1 over their sum, each divided by t
 relu4_2, weight 0.015; squared total variation, weight 2; 128 px up to the size by √2; Adam 0.02 (0.9, 0.99), its moments
 carried along, the result an average of the iterates with decay 0.99. It takes 1,000 and then 500 steps at each size.
 
-Departures: VGG-19's weights are Keras', not torchvision's. Their activations go with the input's range (0..255 in place of
-one standard deviation a unit), so all are multiplied by 1 / 57.5; and Gaussians are compared as
-`underpaint.statistics.Wasserstein` does. Needs the project's shared folder, as benchmarks/yardstick.py does.
+Departures: VGG-19's weights are Keras', not torchvision's, whose activations have other magnitudes; each layer is scaled to a
+mean activation of 1 over the two pictures. Gaussians are compared as `underpaint.statistics.Wasserstein` does. Needs the
+project's shared folder, as benchmarks/yardstick.py does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,6 @@ from underpaint.recipe import Recipe, make
 from underpaint.scene import Pictures, Scene
 
 WEIGHTS = {"relu1_1": 256, "relu2_1": 64, "relu3_1": 16, "relu4_1": 4, "relu5_1": 1}
-ACTIVATIONS = 1 / 57.5
-"""255 times ImageNet's standard deviation, about 0.2255."""
 
 TOOL: dict[str, Any] = {
     "network": "vgg19",
@@ -54,19 +52,26 @@ TOOL: dict[str, Any] = {
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "tool60": TOOL | {"optimizer": "adam", "iterations": (60,), "average_decay": 0.99, "carry_moments": True},
-    "tool": TOOL | {"iterations": (150,)},
+    "tool": TOOL | {"iterations": (100,)},
 }
 """`tool60` takes 60 of the tool's own steps a size; `tool` goes to the end (its own 2,000 steps take 24 minutes)."""
 
 
-def as_the_tool(term: Term) -> Term:
-    """A term with the tool's weight and without this package's normaliser."""
+def as_the_tool(term: Term, means: Mapping[str, float]) -> Term:
+    """A term with the tool's weight and without this package's normaliser; `means` are the layers' mean activations."""
     if isinstance(term, StyleTerm):
         channels = len(term.goals[0].mean)
-        return replace(term, weight=WEIGHTS[term.layer] / sum(WEIGHTS.values()), normaliser=channels / ACTIVATIONS**2)
+        return replace(term, weight=WEIGHTS[term.layer] / sum(WEIGHTS.values()), normaliser=channels * means[term.layer] ** 2)
     if isinstance(term, ContentTerm):
-        return replace(term, weight=0.015, normaliser=term.features.numel() / ACTIVATIONS**2)
+        return replace(term, weight=0.015, normaliser=term.features.numel() * means[term.layer] ** 2)
     return term
+
+
+def activations(scene: Scene, scale: int) -> dict[str, float]:
+    """Mean activation of each layer over content and style at a size."""
+    layers = [*scene.recipe.content_layers, *scene.recipe.style_layers]
+    both = [scene.network.features(picture, layers) for picture in (scene.content(scale), scene.style(0, scale))]
+    return {layer: sum(float(found[layer].float().mean()) for found in both) / 2 for layer in layers}
 
 
 def paint(pair: yardstick.Pair, recipe: Recipe, network: Network, png: Path) -> None:
@@ -77,7 +82,8 @@ def paint(pair: yardstick.Pair, recipe: Recipe, network: Network, png: Path) -> 
 
     def stage(scale: int) -> Stage:
         own = scene.stage(scale)
-        return Stage(replace(own.objective, terms=tuple(map(as_the_tool, own.objective.terms))), own.start)
+        means = activations(scene, scale)
+        return Stage(replace(own.objective, terms=tuple(as_the_tool(t, means) for t in own.objective.terms)), own.start)
 
     begun = time.perf_counter()
     *_, last = optimise(recipe, stage, norms_every=0)
