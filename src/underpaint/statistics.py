@@ -67,13 +67,14 @@ class Statistic(Protocol):
 def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """XᵀY as float32 (C, C), of (n, C) matrices of any precision.
 
-    In bfloat16 the sum over positions is done in blocks of 4,096 whose results are added in float32: one product
-    would round the whole sum to 8 bits.
+    In bfloat16 the sum over positions is done in blocks of 4,096 whose results are added in float32: one product would round
+    the whole sum to 8 bits. What is left over, all of it in a small picture, is multiplied in float32, for a few
+    blocks' rounding errors are noise that a line search stumbles over.
     """
     if x.dtype != torch.bfloat16:
         return x.T @ y
     whole = x.shape[0] // 4096 * 4096
-    out = (x[whole:].T @ y[whole:]).float()
+    out = x[whole:].float().T @ y[whole:].float()
     if whole:
         xs, ys = x[:whole].view(-1, 4096, x.shape[1]), y[:whole].view(-1, 4096, y.shape[1])
         out += torch.bmm(xs.transpose(1, 2), ys).float().sum(0)
