@@ -41,6 +41,8 @@ from underpaint.validation import concordance
 
 THREADS = 2
 SIZE = 256
+PRESET = "gatys"
+"""The recipe that docs/explain.md's tables were painted with; it was the default then."""
 VARIANTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "main": (tuple(range(1, 21)), {}),
     "128": (tuple(range(1, 21)), {"size": 128}),
@@ -75,7 +77,7 @@ def session(args: argparse.Namespace, **fields: Any) -> Session:
     """A run of the first pair, in memory."""
     _, pair = pairs(args.shared)[1]
     weights = args.shared / "weights" if fields.get("network") == "vgg19" else None
-    wish = prepare(pair.content, pair.style, size=SIZE, weights=weights, device="cpu", **fields).exact()
+    wish = prepare(pair.content, pair.style, size=SIZE, preset=PRESET, weights=weights, device="cpu", **fields).exact()
     return Session(wish.recipe, wish.pictures, wish.options)
 
 
@@ -154,7 +156,7 @@ def tables(args: argparse.Namespace) -> None:
                 continue
             _, pair = known[number]
             folder = args.out / ("128" if variant == "seeds" else variant) / pair.name
-            asked: dict[str, Any] = {"size": SIZE, "device": "cpu"} | fields
+            asked: dict[str, Any] = {"size": SIZE, "preset": PRESET, "device": "cpu"} | fields
             if fields.get("network") == "vgg19":
                 asked["weights"] = args.shared / "weights"
             if is_done(folder, fields.get("seeds", 1)):

@@ -39,6 +39,7 @@ ROW_C: dict[str, Any] = {
     "content_weight": 0.1,
     "smoothness": 2.0,
     "smoothness_growth": 0.0,
+    "preset": "gatys",
 }
 """The yardstick's row C: 60 Adam steps at each of 64, 91, 128, 181, 256 px. Every field of it that a recipe has."""
 
@@ -48,9 +49,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "draft": {"network": "vgg19", "preset": "draft"},
     "fine": {"network": "vgg19", "preset": "fine"},
     "adam": {"network": "vgg19", "optimizer": "adam"},
+    "gatys": {"preset": "gatys"},
+    "gatys_vgg19": {"network": "vgg19", "preset": "gatys"},
     "row_c": ROW_C,
 }
-"""`compact` is what `underpaint stylize` does; all others use VGG-19."""
+"""`compact` is what `underpaint stylize` does, `gatys` what it did before; all others use VGG-19."""
 
 
 @dataclass(frozen=True)
