@@ -19,7 +19,7 @@ of the recipe, so a weight of 0 takes a layer's paint away and leaves the others
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -183,11 +183,17 @@ class _Pass:
 
 @dataclass(frozen=True)
 class Objective:
-    """The terms at one size. `regions` says, for each style layer, which positions of the pastiche are painted by what."""
+    """The terms at one size.
+
+    Attributes:
+        regions: for each style layer, which positions of the pastiche are painted by what.
+        grey: gradients are by the luminance alone, the same in all channels, so that a grey picture stays grey.
+    """
 
     network: Network
     terms: tuple[Term, ...]
     regions: Mapping[str, Sequence[Region]]
+    grey: bool = False
 
     @property
     def layers(self) -> list[str]:
@@ -198,7 +204,7 @@ class Objective:
         """The same objective with these terms alone; their weights and normalisers stay as they are."""
         terms = tuple(t for t in self.terms if t.name in names)
         styled = {t.layer for t in terms if isinstance(t, StyleTerm)}
-        return Objective(self.network, terms, {layer: r for layer, r in self.regions.items() if layer in styled})
+        return replace(self, terms=terms, regions={layer: r for layer, r in self.regions.items() if layer in styled})
 
     @torch.no_grad()
     def evaluate(self, image: torch.Tensor, draw: int = 0, apart: bool = False) -> Evaluation:
@@ -224,6 +230,8 @@ class Objective:
                 gradient += parts[term.name]
         if tape is not None and found.layers and not apart:
             gradient += tape.pullback({layer: _chain(seeds) for layer, seeds in found.layers.items()})
+        if self.grey:
+            gradient, parts = _by_luminance(gradient), {name: _by_luminance(g) for name, g in parts.items()}
         lengths = {name: float(g.norm()) for name, g in parts.items()} if apart else {}
         return Evaluation(self._values(found, lengths), gradient, parts if apart else {})
 
@@ -291,6 +299,11 @@ class Objective:
         if parts:
             together = _style_seed(statistic, x, region.weights, statistic.combine(parts))
             found.layers.setdefault(layer, []).append(together)
+
+
+def _by_luminance(gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient's projection on grey pictures: the mean over the channels (1, 3, H, W), in each of them."""
+    return gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
 
 
 def _style_seed(statistic: Statistic, x: torch.Tensor, w: torch.Tensor | None, gradient: Any) -> Seed:

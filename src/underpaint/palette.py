@@ -40,6 +40,15 @@ def directions() -> torch.Tensor:
     return torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1).float()
 
 
+GREY = 2 / 255
+"""Channels that differ by no more than this are grey."""
+
+
+def is_grey(rgb: np.ndarray) -> bool:
+    """Whether a picture (H, W, 3) has no colours, but for one pixel in a thousand."""
+    return bool(np.mean(np.ptp(rgb, axis=2) > GREY) < 1e-3)
+
+
 def halvings(height: int, width: int) -> int:
     """How many times a picture is averaged over 2×2 pixels before its colours are compared."""
     count = 0

@@ -84,9 +84,12 @@ class Scene:
         self._seen = _without(margins, pictures)
         self._content = opaque(pictures.content)
         self._styles = [_recolour(recipe, opaque(p), self._content) for p in self._seen.styles]
-        if recipe.keep_color == "luminance":
+        self._grey = bool(recipe.palette_weight) and all(palette.is_grey(style) for style in self._styles)
+        if recipe.keep_color == "luminance" or self._grey:
             self._content = colour.luminance(self._content)
         self._covers = _covers(self._seen, recipe.size)
+        if self._grey and recipe.keep_color == "no":
+            self.notes.append("the style has no colours: so will the pastiche; --palette-weight 0 allows others")
         self.notes += [
             f"{style.name}: a border of {margin} is cropped; --no-crop keeps it"
             for style, margin in zip(pictures.styles, margins, strict=True)
@@ -141,7 +144,7 @@ class Scene:
         terms += self._colors(content, scale)
         smoothness = recipe.smoothness * smaller**recipe.smoothness_growth
         terms.append(SmoothnessTerm("smoothness", smoothness, recipe.diagonals))
-        return Stage(Objective(network, tuple(terms), regions), self._start(content))
+        return Stage(Objective(network, tuple(terms), regions, self._grey), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
         recipe = self.recipe
@@ -249,6 +252,8 @@ class Scene:
             image = self._tensor(opaque(self.pictures.start), (content.shape[2], content.shape[3]))
         if recipe.start_noise:
             image = image + recipe.start_noise * noise
+        if self._grey:
+            image = image.mean(1, keepdim=True).expand_as(image)
         return image.clamp(0, 1)
 
     def style(self, place: int, scale: int) -> torch.Tensor:
