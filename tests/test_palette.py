@@ -5,7 +5,11 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from underpaint import palette
+from conftest import random_tensors
+from underpaint import images, palette
+from underpaint.networks.vgg import Vgg
+from underpaint.recipe import make
+from underpaint.scene import Pictures, Scene
 
 
 def pixels(n, seed):
@@ -274,3 +278,17 @@ def test_palette_begins_at_1_unless_the_content_has_the_style_s_colours():
     own = torch.from_numpy(style[:64].T.copy()).view(1, 3, 8, 8)
     assert term_of(style, own).normaliser == palette.FLOOR_DELTA_E
     assert term_of(style, own).value_and_gradient(own)[0] < 1
+
+
+def test_a_style_without_a_share_lends_no_colours():
+    reds, blues = (
+        images.Picture(colours.reshape(32, 32, 3).astype(np.float32), None, "style", "")
+        for colours in (warm(1024, 0), warm(1024, 1)[:, ::-1])
+    )
+    content = images.Picture(picture(32, 32, 2)[0].permute(1, 2, 0).float().numpy(), None, "content", "")
+    network, found = Vgg("vgg19", random_tensors(), "relu5_1"), []
+    for styles, shares in [((reds,), ()), ((reds, blues), (1, 0)), ((reds, blues), (1, 1))]:
+        recipe = make({"size": 32, "smallest": 32, "crop": False, "style_weights": shares})
+        terms = Scene(recipe, Pictures(content, styles), network).stage(0).objective.terms
+        found += [term.normaliser for term in terms if term.name == "palette"]
+    assert found[0] == found[1] > found[2]
