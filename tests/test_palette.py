@@ -227,6 +227,15 @@ def test_field_is_the_same_every_time_and_samples_each_style(monkeypatch):
     assert float(blue) < 12 < 60 < float(red)
 
 
+def test_field_takes_no_more_colours_than_it_says(monkeypatch):
+    """Five reds and five blues: at the red, half of the ten are as far as the blue."""
+    monkeypatch.setattr(palette, "SAMPLE", 10)
+    red, blue = np.array([[1.0, 0, 0]]), np.array([[0, 0, 1.0]])
+    field = palette.field([red.repeat(50, 0), blue.repeat(50, 0)])
+    apart = np.linalg.norm(rgb2lab(red[None])[0, 0] - rgb2lab(blue[None])[0, 0])
+    assert float(field[0, 0, 0, 0, -1]) == pytest.approx(apart / 2, rel=1e-5)
+
+
 def term_of(style, content):
     return palette.palette_term("palette", 0.05, content, palette.field([style]))
 
