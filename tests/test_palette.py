@@ -5,7 +5,11 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from underpaint import palette
+from conftest import random_tensors
+from underpaint import images, palette
+from underpaint.networks.vgg import Vgg
+from underpaint.recipe import make
+from underpaint.scene import Pictures, Scene
 
 
 def pixels(n, seed):
@@ -223,6 +227,15 @@ def test_field_is_the_same_every_time_and_samples_each_style(monkeypatch):
     assert float(blue) < 12 < 60 < float(red)
 
 
+def test_field_takes_no_more_colours_than_it_says(monkeypatch):
+    """Five reds and five blues: at the red, half of the ten are as far as the blue."""
+    monkeypatch.setattr(palette, "SAMPLE", 10)
+    red, blue = np.array([[1.0, 0, 0]]), np.array([[0, 0, 1.0]])
+    field = palette.field([red.repeat(50, 0), blue.repeat(50, 0)])
+    apart = np.linalg.norm(rgb2lab(red[None])[0, 0] - rgb2lab(blue[None])[0, 0])
+    assert float(field[0, 0, 0, 0, -1]) == pytest.approx(apart / 2, rel=1e-5)
+
+
 def term_of(style, content):
     return palette.palette_term("palette", 0.05, content, palette.field([style]))
 
@@ -274,3 +287,17 @@ def test_palette_begins_at_1_unless_the_content_has_the_style_s_colours():
     own = torch.from_numpy(style[:64].T.copy()).view(1, 3, 8, 8)
     assert term_of(style, own).normaliser == palette.FLOOR_DELTA_E
     assert term_of(style, own).value_and_gradient(own)[0] < 1
+
+
+def test_a_style_without_a_share_lends_no_colours():
+    reds, blues = (
+        images.Picture(colours.reshape(32, 32, 3).astype(np.float32), None, "style", "")
+        for colours in (warm(1024, 0), warm(1024, 1)[:, ::-1])
+    )
+    content = images.Picture(picture(32, 32, 2)[0].permute(1, 2, 0).float().numpy(), None, "content", "")
+    network, found = Vgg("vgg19", random_tensors(), "relu5_1"), []
+    for styles, shares in [((reds,), ()), ((reds, blues), (1, 0)), ((reds, blues), (1, 1))]:
+        recipe = make({"size": 32, "smallest": 32, "crop": False, "style_weights": shares})
+        terms = Scene(recipe, Pictures(content, styles), network).stage(0).objective.terms
+        found += [term.normaliser for term in terms if term.name == "palette"]
+    assert found[0] == found[1] > found[2]

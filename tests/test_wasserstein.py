@@ -169,6 +169,19 @@ def test_gradient_is_bounded_where_there_is_no_variance_yet():
     assert float(by_covariance.abs().max()) <= (1 + widest / target.widening) ** 0.5
 
 
+@pytest.mark.parametrize("rank", [1, 3, 64])
+def test_a_style_of_one_colour_has_no_negative_variance(rank):
+    """Rounding errors of float32 would have: the distance is that of the means, and finite all the way."""
+    statistic, style = Wasserstein(rank=rank), (torch.arange(6) + 0.7).expand(50, 6).contiguous()
+    target = statistic.goal(style, None)
+    assert float(target.spread.min()) >= 0
+    assert target.rest >= 0
+    x = style + 2
+    value, _ = statistic.distance(statistic.summary(x, None), target)
+    assert float(value) == pytest.approx(24, rel=1e-3)
+    assert gradient(statistic, x, None, [(1.0, target)]).isfinite().all()
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("rank", [4, 64])
@@ -180,7 +193,9 @@ def test_other_precisions_are_near(rank, masked, dtype, tolerance):
     for kind in (torch.float64, dtype):
         target = statistic.goal(style.to(kind), None)
         own = None if w is None else w.to(torch.promote_types(kind, torch.float32))
-        value, _ = statistic.distance(statistic.summary(x.to(kind), own), target)
+        summary = statistic.summary(x.to(kind), own)
+        assert all(part.dtype == torch.promote_types(kind, torch.float32) for part in summary)
+        value, _ = statistic.distance(summary, target)
         g = gradient(statistic, x.to(kind), own, [(1.0, target)])
         assert g.dtype == kind
         found.append((float(value), g.double()))

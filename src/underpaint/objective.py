@@ -118,9 +118,9 @@ class SmoothnessTerm:
     the same to keep single pixels from standing out).
 
     Attributes:
-        diagonals: share of each kind of diagonal neighbours, 0..½; the rest goes to upright and level ones, half each. With
-            0, as usual, fine detail along the axes is held back less than slanted detail and stands out as a weave; from
-            about 0.2 on all directions are alike.
+        diagonals: weight of each of the two kinds of diagonal neighbours, 0..½; upright and level ones weigh
+            1 − 2 · diagonals each, so that a gentle slope costs the same whatever it is. With 0, as usual, fine detail along
+            the axes is held back less than slanted detail and stands out as a weave; at about 0.2 all directions are alike.
     """
 
     name: str

@@ -194,7 +194,8 @@ class Scene:
         if recipe.palette_weight:
             if self._field is None:
                 whole = len(recipe.sizes()) - 1
-                pixels = [torch.cat(self._style_pixels(place, whole), 1) for place in range(len(self._styles))]
+                places = [place for place, share in enumerate(self._shares()) if share]
+                pixels = [torch.cat(self._style_pixels(place, whole), 1) for place in places]
                 self._field = palette.field([p.T.cpu().numpy() for p in pixels]).to(content.device)
             terms.append(palette.palette_term("palette", recipe.palette_weight * say, content, self._field))
         return terms

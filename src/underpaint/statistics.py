@@ -284,7 +284,7 @@ class Wasserstein:
         return mean.new_tensor(max(value, 0.0)), by_raw_moments(mean, 2 * difference, by_covariance)
 
     def size(self, target: Gaussian) -> torch.Tensor:
-        """‖μ'‖² + tr Σ': the distance to features that are all 0."""
+        """‖μ'‖² + tr Σ': the distance to features that are all 0, but for the widening."""
         return target.mean.square().sum() + float(target.spread.sum()) + target.rest
 
     def seed(
