@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON at 
 Weights = Annotated[Path | None, typer.Option(help="Weights file, or folder that holds it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Network = Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")]
-PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend, or gatys for the objective of Gatys et al. [standard].")]
+PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend, or gatys (its objective) [standard].")]
 Optimizer = Annotated[str | None, typer.Option(help="adam or lbfgs.")]
 Seed = Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")]
 Precision = Annotated[str | None, typer.Option(help="auto (the faster here), float32 or bf16 [auto].")]
