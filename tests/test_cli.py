@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from underpaint import cli, images, png16
+from underpaint.cli.fields import style_layers_of
 from underpaint.errors import UnderpaintError
+from underpaint.recipe import Recipe, make
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_json_is_one_line_of_numbers(run, paint, tmp_path):
     assert out.count("\n") == 1
     assert told["folder"] == str(tmp_path / "run")
     assert told["status"] == "finished"
-    assert set(told["losses"]) >= {"style/relu1_1", "content/relu4_2", "smoothness", "total"}
+    assert set(told["losses"]) >= {"style/relu1_1", "content/relu4_2", "color", "palette", "smoothness", "total"}
 
 
 def test_says_what_it_will_cost_and_where_the_picture_is(run, paint, tmp_path):
@@ -91,6 +93,20 @@ def test_recipe_file_and_flags_over_it(run, paint, tmp_path):
     assert recipe["seed"] == 4
     assert recipe["content_weight"] == 0.5
     assert recipe["style_layers"] == {"relu1_1": 1.0, "relu2_1": 2.0}
+
+
+def test_layers_weigh_as_the_preset_has_them():
+    default, others = Recipe().style_layers, ["relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    assert style_layers_of(None, None, None) is None
+    assert style_layers_of(None, ["relu1_1=0"], "gatys") == {"relu1_1": 0.0} | dict.fromkeys(others, 1.0)
+    assert style_layers_of(None, ["relu1_1=0"], None) == default | {"relu1_1": 0.0}
+    assert style_layers_of(None, ["relu1_1=0"], None, make({"preset": "gatys"}))["relu2_1"] == 1
+    assert style_layers_of(None, ["relu2_1=3"], "gatys", make({"style_layers": {"relu1_1": 0.5}})) == {
+        "relu1_1": 0.5,
+        "relu2_1": 3.0,
+    }
+    assert style_layers_of("relu1_2, relu5_2", ["relu5_2=7"], None) == {"relu1_2": default["relu1_1"], "relu5_2": 7.0}
+    assert style_layers_of("relu1_2,relu5_2", None, "gatys") == {"relu1_2": 1.0, "relu5_2": 1.0}
 
 
 def test_a_border_is_cropped_unless_told_otherwise(run, paint, pair, tmp_path):

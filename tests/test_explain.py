@@ -110,7 +110,8 @@ SHORT = {"optimizer": "lbfgs", "iterations": [4], "smallest": 90}
 def test_a_coalition_is_the_run_with_the_other_layers_weights_at_zero():
     made = scene(**SHORT)
     *_, painted = paint(made.recipe, made.stage, ("relu2_1", "relu4_1"))
-    weights = {layer: float(layer in ("relu2_1", "relu4_1")) for layer in PLAYERS}
+    own = made.recipe.style_layers
+    weights = {layer: own[layer] * (layer in ("relu2_1", "relu4_1")) for layer in PLAYERS}
     other = scene(**SHORT, style_layers=weights)
     *_, last = optimise(other.recipe, other.stage, norms_every=0)
     assert isinstance(painted, Painted)
@@ -120,13 +121,15 @@ def test_a_coalition_is_the_run_with_the_other_layers_weights_at_zero():
 
 @pytest.mark.parametrize("fields", [LBFGS, ADAM], ids=["lbfgs", "adam"])
 def test_the_empty_coalition_is_a_run_that_stays_where_nothing_pulls(fields):
-    """With content alone, from the content picture: rounding noise does not become steps. Smoothness does pull."""
-    made = scene(**fields, smoothness=0.0, smallest=90)
+    """With content alone, from the content picture: rounding noise does not become steps. Colours and smoothness do pull."""
+    alone = {"smoothness": 0.0, "color_weight": 0.0, "palette_weight": 0.0}
+    made = scene(**fields | alone, smallest=90)
     *_, painted = paint(made.recipe, made.stage, ())
     assert torch.equal(painted.image, made.content(0))
-    made = scene(**fields, smallest=90)
-    *_, painted = paint(made.recipe, made.stage, ())
-    assert float((painted.image - made.content(0)).abs().max()) > 0.01
+    for name in alone:
+        made = scene(**fields | alone | {name: 4.0}, smallest=90)
+        *_, painted = paint(made.recipe, made.stage, ())
+        assert float((painted.image - made.content(0)).abs().max()) > 0.01, name
 
 
 def test_adam_takes_no_steps_from_rounding_noise():
@@ -360,10 +363,13 @@ def test_killed_twice_it_ends_as_if_nothing_had_happened(pair, tmp_path, tiny_we
         assert (folder / name).read_bytes() == (explained.folder / name).read_bytes(), name
 
 
-def test_a_layer_of_weight_zero_gets_zero_by_every_attribution(pair, tmp_path, tiny_weights):
+@pytest.mark.parametrize("preset", ["standard", "gatys"])
+def test_a_layer_of_weight_zero_gets_zero_by_every_attribution(pair, tmp_path, tiny_weights, preset):
     layers = {"relu1_1": 1.0, "relu2_1": 0.0, "relu3_1": 1.0}
     fields = {"network": "vgg19", "weights": tiny_weights, "size": 48, "smallest": 48, "iterations": [4]}
-    found = underpaint.explain(*pair, out=tmp_path / "z", style_layers=layers, **fields)
+    found = underpaint.explain(*pair, out=tmp_path / "z", style_layers=layers, preset=preset, **fields)
+    assert ("gatys_loss" in found.attributions) == (preset == "gatys")
+    assert ("gatys_loss" in found.validation["faithfulness"]) == (preset == "gatys")
     assert found.shapley["relu2_1"].value == pytest.approx(0, abs=1e-12)
     for name, a in found.attributions.items():
         if name != "gatys_loss":  # which knows no weights

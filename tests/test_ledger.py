@@ -53,11 +53,12 @@ def test_closure(name):
     ledger = last.state.ledger
     assert ledger.closure(last.image) < 1e-4
     account = ledger.result
-    assert set(account) == {"start", "clamp", "smoothness", "content/relu4_2"} | {f"style/relu{i}_1" for i in range(1, 6)}
+    pixels = {"color", "palette", "smoothness"}
+    assert set(account) == {"start", "clamp", "content/relu4_2"} | pixels | {f"style/relu{i}_1" for i in range(1, 6)}
     total = sum(account.values())
     assert float((total - last.image[0]).abs().max()) < 1e-4
-    for layer in range(1, 6):
-        assert float(account[f"style/relu{layer}_1"].abs().max()) > 1e-4
+    for painted in ("color", "palette", *(f"style/relu{layer}_1" for layer in range(1, 6))):
+        assert float(account[painted].abs().max()) > 1e-4, painted
     if "clamped" in name:
         assert float(account["clamp"].abs().max()) > 1e-2
 
@@ -153,6 +154,7 @@ def test_a_layer_of_weight_zero_gets_nothing_and_copies_share():
     account = last.state.ledger.result
     for layer in layers:
         assert torch.allclose(account[f"style1/{layer}"], account[f"style2/{layer}"], atol=1e-9)
+    assert torch.allclose(account["color1"], account["color2"], atol=1e-9)
 
 
 def twice():

@@ -9,6 +9,7 @@ from underpaint import images
 from underpaint.errors import UnderpaintError
 from underpaint.networks.vgg import Vgg
 from underpaint.objective import SmoothnessTerm
+from underpaint.palette import directions
 from underpaint.recipe import make
 from underpaint.scene import Pictures, Scene
 
@@ -30,7 +31,7 @@ def scene(fields=None, styles=(1,), **others):
 
 
 def literal_gram_total(image, stage, recipe, content, style, net):
-    """The default objective as the docstring of `underpaint.objective` writes it, by autograd."""
+    """The preset gatys as the docstring of `underpaint.objective` writes it, by autograd."""
     layers = list(recipe.style_layers)
     features, of_content, of_style = (net_autograd(net, x, [*layers, "relu4_2"]) for x in (image, content, style))
 
@@ -58,7 +59,7 @@ def net_autograd(net, image, layers):
 
 def test_gradient_and_total_equal_autograd():
     fields = {"style_layers": {"relu1_1": 1.0, "relu2_1": 0.5, "relu3_1": 2.0, "relu5_1": 1.0}}
-    made = scene(fields)
+    made = scene(fields | {"preset": "gatys"})
     stage = made.stage(0)
     image = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     tensors = [made._tensor(p.rgb, (64, 48)).double() for p in (made.pictures.content, made.pictures.styles[0])]
@@ -70,7 +71,23 @@ def test_gradient_and_total_equal_autograd():
     assert torch.allclose(found.gradient.double(), expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("statistic", ["gram", "moments", "sliced"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradient_of_every_term_equals_finite_differences(masked):
+    """Of the default objective, by term, along a random direction."""
+    masks = {"content_mask": half(1), "style_mask": half(1)} if masked else {}
+    stage = scene(**masks).stage(0)
+    generator = torch.Generator().manual_seed(5)
+    image, direction = (torch.rand(1, 3, 64, 48, generator=generator, dtype=torch.float64) for _ in range(2))
+    direction = 1e-6 * (direction - 0.5)
+    found = stage.objective.evaluate(image, apart=True)
+    ends = [{t.name: t.weighted for t in stage.objective.measure(image + sign * direction)} for sign in (1, -1)]
+    assert {"color", "palette", "smoothness", "content/relu4_2", "style/relu5_1"} <= found.parts.keys()
+    for name, gradient in found.parts.items():
+        assert float((gradient * direction).sum()) == pytest.approx((ends[0][name] - ends[1][name]) / 2, rel=2e-3), name
+    assert torch.allclose(sum(found.parts.values()), found.gradient)
+
+
+@pytest.mark.parametrize("statistic", ["wasserstein", "gram", "moments", "sliced"])
 def test_norms_are_of_gradients_that_add_up(statistic):
     stage = scene({"statistic": statistic}, styles=(1, 2)).stage(0)
     image = stage.start.double()
@@ -83,12 +100,18 @@ def test_norms_are_of_gradients_that_add_up(statistic):
 
 
 def test_terms_begin_at_one_and_weights_share():
-    evaluation = scene({"style_weights": (3, 1)}, styles=(5, 2)).stage(0).objective.evaluate(picture_tensor())
+    made = scene({"style_weights": (3, 1)}, styles=(5, 2))
+    recipe, evaluation = made.recipe, made.stage(0).objective.evaluate(picture_tensor())
     style = {t.name: t for t in evaluation.terms if t.name.startswith("style")}
-    assert len(style) == 10
-    assert all(term.raw == pytest.approx(1, rel=1e-4) for term in style.values())
+    colors = {t.name: t for t in evaluation.terms if t.name.startswith(("color", "palette"))}
+    assert (len(style), set(colors)) == (10, {"color1", "color2", "palette"})
+    assert all(term.raw == pytest.approx(1, rel=1e-4) for term in (style | colors).values())
     assert style["style1/relu1_1"].weighted == pytest.approx(3 * style["style2/relu1_1"].weighted, rel=1e-4)
-    assert sum(term.weighted for term in style.values()) == pytest.approx(1, rel=1e-4)
+    assert colors["color1"].weighted == pytest.approx(0.75 * recipe.color_weight, rel=1e-4)
+    assert colors["color2"].weighted == pytest.approx(0.25 * recipe.color_weight, rel=1e-4)
+    assert colors["palette"].weighted == pytest.approx(recipe.palette_weight, rel=1e-4)
+    mean = sum(recipe.style_layers.values()) / len(recipe.style_layers)
+    assert sum(term.weighted for term in style.values()) == pytest.approx(recipe.style_weight * mean, rel=1e-4)
 
 
 def picture_tensor(seed=0):
@@ -99,9 +122,11 @@ def test_a_style_like_the_content_is_not_blown_up():
     recipe = make({"size": 64, "iterations": (1,)})
     stage = Scene(recipe, Pictures(picture(0), (picture(0),)), network()).stage(0)
     terms = stage.objective.evaluate(picture_tensor()).terms
-    assert all(term.raw < 1e-6 for term in terms if term.name.startswith("style"))
+    styled = ("style", "color")
+    assert all(term.raw < 1e-6 for term in terms if term.name.startswith(styled))
+    assert next(term.raw for term in terms if term.name == "palette") < 1
     moved = stage.objective.evaluate(picture_tensor(1)).terms
-    assert max(term.raw for term in moved if term.name.startswith("style")) < 100
+    assert max(term.raw for term in moved if term.name.startswith((*styled, "palette"))) < 100
 
 
 def test_strength_is_one_knob():
@@ -112,7 +137,9 @@ def test_strength_is_one_knob():
     assert weights[0.0]["style/relu1_1"] == 0
     assert weights[1.0]["content/relu4_2"] == 0
     assert weights[0.5]["content/relu4_2"] == make({}).content_weight
-    assert weights[1.0]["style/relu1_1"] == 4 * weights[0.5]["style/relu1_1"]
+    for name in ("style/relu1_1", "color", "palette"):
+        assert weights[0.0][name] == 0
+        assert weights[1.0][name] == pytest.approx(4 * weights[0.5][name])
 
 
 def half(value, size=(64, 48)):
@@ -123,9 +150,9 @@ def half(value, size=(64, 48)):
 
 
 def test_masks_paint_region_by_region():
-    """With masks, the right half's gradient does not depend on the left half of the style picture."""
+    """With masks, no term's gradient in the right half depends on the left half of the style picture."""
     gradients = []
-    fields = {"style_layers": {"relu1_1": 1.0}, "content_weight": 0, "smoothness": 0}
+    fields = {"style_layers": {"relu1_1": 1.0}}
     for left in (1, 2):
         style = picture(3).rgb.copy()
         style[:, :22] = picture(left).rgb[:, :22]  # relu1_1 sees one pixel further
@@ -133,10 +160,28 @@ def test_masks_paint_region_by_region():
         made = Scene(make({"size": 64, "iterations": (1,)} | fields), pictures, network())
         objective = made.stage(0).objective
         # One normaliser is shared by the regions: compare directions.
-        gradient = objective.evaluate(picture_tensor(7)).gradient[..., 27:]
-        gradients.append(gradient / gradient.norm())
-    assert torch.allclose(*gradients, atol=1e-6)
+        parts = objective.evaluate(picture_tensor(7), apart=True).parts
+        gradients.append({name: g[..., 27:] / g[..., 27:].norm() for name, g in parts.items()})
+        left_half = parts["palette"][..., :20], parts["color"][..., :20]
+        gradients[-1]["left"] = torch.cat([g / g.norm() for g in left_half])
+    ours, others = gradients
+    assert not torch.allclose(ours.pop("left"), others.pop("left"), atol=1e-3)
+    assert {"style/relu1_1", "color", "palette"} <= ours.keys()
+    for name in ours:
+        assert torch.allclose(ours[name], others[name], atol=1e-6), name
     assert scene(fields).stage(0).objective.regions["relu1_1"][0].weights is None
+
+
+def test_a_region_thinner_than_a_pixel_keeps_its_own_colours():
+    """A white line in the style's mask, painted red, still tells the right half's colours at a small size."""
+    style, line = np.zeros((512, 384, 3), np.float32), np.zeros((512, 384, 3), np.float32)
+    style[:, 200:204, 0], line[:, 200:204] = 1, 1
+    style[:, 204:, 1] = 1
+    pictures = Pictures(picture(0), (images.Picture(style, None, "style", ""),), half(1), images.Picture(line, None, "m", ""))
+    made = Scene(make({"size": 512, "smallest": 64, "iterations": (1,), "crop": False}), pictures, network())
+    black, red = made._style_pixels(0, 0)
+    assert float(red[0].min()) > 0.2
+    assert red.shape[1] < 0.1 * black.shape[1]
 
 
 def test_masks_that_do_not_fit():
@@ -151,16 +196,21 @@ def test_masks_that_do_not_fit():
 
 def test_transparent_style_is_not_seen():
     """What lies under full transparency changes nothing (but for the edge's blur)."""
-    goals = []
+    stages = []
     alpha = np.zeros((64, 48), np.float32)
     alpha[:, 24:] = 1
     for seed in (1, 2):
         rgb = picture(3).rgb.copy()
         rgb[:, :24] = picture(seed).rgb[:, :24]
         pictures = Pictures(picture(0), (images.Picture(rgb, alpha, "style", ""),))
-        stage = Scene(make({"size": 64, "iterations": (1,)}), pictures, network()).stage(0)
-        goals.append(stage.objective.terms[0].goals[0])
-    assert torch.allclose(*goals)
+        stages.append(Scene(make({"size": 64, "iterations": (1,)}), pictures, network()).stage(0).objective)
+    ours, others = (objective.evaluate(picture_tensor(7), apart=True).parts for objective in stages)
+    assert "palette" in ours
+    for name in ours:
+        assert torch.allclose(ours[name], others[name]), name
+    colors = next(term for term in stages[0].terms if term.name == "color").regions[0].values
+    bounds = torch.from_numpy(picture(3).rgb[:, 24:]).flatten(0, 1).double() @ directions().double().T
+    assert bool((colors.amin(1) >= bounds.amin(0) - 1e-6).all())
     with pytest.raises(UnderpaintError, match="transparent"):
         Scene(make({"size": 64}), Pictures(picture(0), (picture(1, alpha=alpha * 0),)), network())
 
@@ -182,11 +232,14 @@ def test_style_is_never_enlarged_silently():
 def test_smoothness_of_a_checkerboard():
     """Every neighbour differs by 1, so both axes' means are 1."""
     board = (torch.arange(8)[:, None] + torch.arange(6)).remainder(2).double().expand(1, 3, 8, 6)
-    value, gradient = SmoothnessTerm("smoothness", 1.0).value_and_gradient(board)
-    assert value == pytest.approx(2)
-    leaf = board.clone().requires_grad_()
-    literal = sum(leaf.diff(dim=axis).square().mean() for axis in (2, 3))
-    assert torch.allclose(gradient, torch.autograd.grad(literal, leaf)[0])
+    for share in (0.0, 0.2):
+        value, gradient = SmoothnessTerm("smoothness", 1.0, share).value_and_gradient(board)
+        assert value == pytest.approx(2 * (1 - 2 * share))  # diagonal neighbours are alike
+        leaf = board.clone().requires_grad_()
+        literal = (1 - 2 * share) * sum(leaf.diff(dim=axis).square().mean() for axis in (2, 3))
+        for left, right in ((leaf[..., 1:, 1:], leaf[..., :-1, :-1]), (leaf[..., 1:, :-1], leaf[..., :-1, 1:])):
+            literal = literal + share * (left - right).square().mean()
+        assert torch.allclose(gradient, torch.autograd.grad(literal, leaf)[0])
 
 
 def test_narrow_pastiche_is_refused():

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from underpaint.errors import UnderpaintError
-from underpaint.recipe import PRESETS, Recipe, make
+from underpaint.recipe import PRESETS, Recipe, make, weights_of
 from underpaint.session import _override
 
 
@@ -69,3 +69,11 @@ def test_errors_name_the_field():
     for fields, word in [({"seed": "x"}, "seed"), ({"betas": (0.9,)}, "betas"), ({"style_weights": (0, 0)}, "style_weights")]:
         with pytest.raises(UnderpaintError, match=word):
             make(fields)
+
+
+def test_layers_by_name_alone_weigh_what_the_presets_layer_of_their_block_does():
+    default = Recipe().style_layers
+    found = weights_of(["relu1_2", "relu3_4", "relu9_1"])
+    assert found == {"relu1_2": default["relu1_1"], "relu3_4": default["relu3_1"], "relu9_1": 1.0}
+    assert weights_of(default) == default
+    assert set(weights_of(["relu1_2", "relu5_1"], "gatys").values()) == {1.0}

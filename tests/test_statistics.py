@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from underpaint.statistics import STATISTICS, Sliced
+from underpaint.statistics import STATISTICS, Sliced, Wasserstein
 
 
 def features(n, c, seed):
@@ -39,7 +39,20 @@ def test_zero_for_equal_features_in_any_order(name):
     statistic = STATISTICS[name]
     x = features(30, 5, 0)
     target = statistic.target(statistic.goal(x.flip(0), None), 3)
-    assert float(statistic.distance(statistic.summary(x, None, 3), target)[0]) == pytest.approx(0, abs=1e-20)
+    # Squares of differences are as good as 0; a sum of traces is so up to the rounding of its summands.
+    rounding = 1e-14 * float(statistic.size(target)) if name == "wasserstein" else 1e-20
+    assert float(statistic.distance(statistic.summary(x, None, 3), target)[0]) == pytest.approx(0, abs=rounding)
+
+
+def test_wasserstein_of_gaussians_is_the_closed_form():
+    """‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½), the root's trace by the eigenvalues of the product, both widened alike."""
+    x, style = features(30, 5, 0), features(41, 5, 1) * 2
+    statistic = Wasserstein()
+    goal = statistic.goal(style, None)
+    (mean, a), (other, b) = ((v.mean(0), v.T.cov(correction=0) + goal.widening * torch.eye(5)) for v in (x, style))
+    root = torch.linalg.eigvals(a @ b).real.sqrt().sum()
+    expected = float((mean - other).square().sum() + a.trace() + b.trace() - 2 * root)
+    assert float(statistic.distance(statistic.summary(x, None), goal)[0]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_sliced_of_shifted_line_is_the_squared_shift():

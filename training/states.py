@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from underpaint.recipe import make
 from underpaint.scene import Pictures, Scene
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+OBJECTIVE: dict[str, Any] = {"preset": "gatys", "content_weight": 0.12, "smoothness_growth": 2.0, "crop": False}
+"""What the network was trained on; the recipe's own defaults may change."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ def paint(
 ) -> Iterator[Moment]:
     """`keep` states of a run at the last size, spread evenly on a logarithmic scale from its start to its end."""
     side = max(content.shape[1:])
-    recipe = make({"size": side, "smallest": min(64, side), "iterations": [iterations], "seed": seed, "crop": False})
+    recipe = make({"size": side, "smallest": min(64, side), "iterations": [iterations], "seed": seed} | OBJECTIVE)
     pictures = Pictures(*_pictures(content, style))
     scene = Scene(recipe, pictures, network)
     last = len(recipe.sizes()) - 1
@@ -44,9 +49,9 @@ def paint(
 
 
 def stage(network: Network, moment: Moment) -> Stage:
-    """The default objective at a moment's size, as this network sees it."""
+    """The objective at a moment's size, as this network sees it."""
     side = max(moment.content.shape[1:])
-    recipe = make({"size": side, "smallest": side, "crop": False})
+    recipe = make({"size": side, "smallest": side} | OBJECTIVE)
     content, styles = _pictures(moment.content, moment.style)
     return Scene(recipe, Pictures(content, styles), network).stage(0)
 

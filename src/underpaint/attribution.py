@@ -101,16 +101,16 @@ def final_loss(history: Sequence[Row], layers: Sequence[str]) -> Attribution:
     return Attribution("final_loss", values, "weighted loss left", "a perfect match (0)")
 
 
-def gatys_loss(objective: Objective, history: Sequence[Row], layers: Sequence[str]) -> Attribution:
+def gatys_loss(objective: Objective, history: Sequence[Row], layers: Sequence[str]) -> Attribution | None:
     """The same as it is usually published: Gatys et al. 2016, eq. 4, with equal weights: Σ (G − A)² / (4 C² M²), where G is
-    not divided by the number of positions M and C is the number of channels. Of Gram terms alone."""
+    not divided by the number of positions M and C is the number of channels. None where a style term is of another statistic:
+    it has no such loss."""
+    styles = [term for term in objective.terms if isinstance(term, StyleTerm)]
+    if any(term.statistic.name != "gram" for term in styles):
+        return None
     last = history[-1].step
     raw = {row.term: row.raw for row in history if row.step == last}
-    values = {}
-    for term in objective.terms:
-        if isinstance(term, StyleTerm) and term.statistic.name == "gram":
-            channels = term.goals[0].shape[0]
-            values[term.name] = raw[term.name] * term.normaliser / (4 * channels**2)
+    values = {term.name: raw[term.name] * term.normaliser / (4 * term.goals[0].shape[0] ** 2) for term in styles}
     return Attribution("gatys_loss", by_layer(values, layers), "Gatys' layer loss left", "a perfect match (0)")
 
 
@@ -206,11 +206,12 @@ def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, l
 
 
 def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[str]) -> list[Attribution]:
-    """All that a single run with its ledger gives."""
+    """All that a single run with its ledger gives; `gatys_loss` where it is defined."""
+    published = gatys_loss(run.objective, run.history, layers)
     begun = {term.name: term.weighted for term in run.objective.measure(run.content)}
     return [
         final_loss(run.history, layers),
-        gatys_loss(run.objective, run.history, layers),
+        *([] if published is None else [published]),
         loss_removed(begun, run.history, layers),
         gradient_norm(run.history, layers),
         projection(run.account, layers),

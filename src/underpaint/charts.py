@@ -42,7 +42,7 @@ def losses(history: Sequence[Row]) -> dict[str, list[tuple[int, float]]]:
 
 
 def convergence(figure: Any, history: Sequence[Row], recipe: Recipe, scale: str = "log") -> None:
-    """Total, content and every layer's raw loss by step; a line where each size begins. `scale`: "linear" or "log"."""
+    """The total and every term's raw loss by step; a line where each size begins. `scale`: "linear" or "log"."""
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(losses(history).items()):
         look = {"color": _ink(), "lw": 1.4} if name == TOTAL else {"color": COLOURS[(number - 1) % len(COLOURS)], "lw": 1.1}

@@ -1,9 +1,9 @@
 """Coalitions: the same run with every subset of the style layers.
 
 The players are the style layers. Whatever a coalition, these stay as they are: sizes, steps, start, perturbation, random
-directions, the weights of content and smoothness, and each layer's own weight and normaliser (never renormalised over the
-coalition: a mean over the active layers would be another game). The value of a coalition S is v(S) = −J(the pastiche that S
-paints), J a judge; v(∅) is a run too, with content and smoothness alone.
+directions, the terms on content, colours and smoothness, and each layer's own weight and normaliser (never renormalised
+over the coalition: a mean over the active layers would be another game). The value of a coalition S is v(S) = −J(the pastiche
+that S paints), J a judge; v(∅) is a run too, with content, colours and smoothness alone.
 
 A coalition is a whole number whose bit i says whether player i takes part. `underpaint.game` reads the figures off.
 """

@@ -53,7 +53,7 @@ def _series(history: Sequence[Row], value: str) -> dict[str, tuple[list[int], li
 
 
 def _parts(axes: Any, history: Sequence[Row]) -> None:
-    """Total, style, content and smoothness, weighted."""
+    """The total and each kind of terms, weighted."""
     sums: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for row in history:
         kind = row.term.split("/")[0].rstrip("0123456789")

@@ -189,19 +189,25 @@ class PaletteTerm:
     Unlike a distance of distributions it says of each pixel by itself whether the style has its colour.
 
     Attributes:
-        field: see the function of this name.
+        places: of each region's pixels in the flattened picture, (m,); None for all of it.
+        fields: of the colours that paint each region, see `field`.
         normaliser: ΔE at the content picture, so that the term starts at 1 there.
     """
 
     name: str
     weight: float
-    field: torch.Tensor
+    places: tuple[torch.Tensor | None, ...]
+    fields: tuple[torch.Tensor, ...]
     normaliser: float
 
     def distance(self, image: torch.Tensor) -> torch.Tensor:
         """Mean over the pixels of (1, 3, H, W), ΔE."""
-        at = image[0].flatten(1).T[None, None, None] * 2 - 1
-        return F.grid_sample(self.field.to(at.dtype), at, align_corners=True, padding_mode="border").mean()
+        pixels = image[0].flatten(1).T * 2 - 1
+        total = pixels.new_zeros(())
+        for place, of_style in zip(self.places, self.fields, strict=True):
+            at = (pixels if place is None else pixels[place])[None, None, None]
+            total = total + F.grid_sample(of_style.to(at.dtype), at, align_corners=True, padding_mode="border").sum()
+        return total / len(pixels)
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Of (1, 3, H, W); a float and the unweighted gradient."""
@@ -212,7 +218,9 @@ class PaletteTerm:
         return float(value.detach()), g
 
 
-def palette_term(name: str, weight: float, content: torch.Tensor, of_style: torch.Tensor) -> PaletteTerm:
-    """The term at one size, of a content picture (1, 3, H, W) and the style's `field`."""
-    term = PaletteTerm(name, weight, of_style, 1.0)
+def palette_term(
+    name: str, weight: float, content: torch.Tensor, fields: Sequence[torch.Tensor], covers: Sequence[np.ndarray]
+) -> PaletteTerm:
+    """The term at one size; arguments as of `color_term`, with the style's `field` for each region."""
+    term = PaletteTerm(name, weight, tuple(_places(covers, content)), tuple(fields), 1.0)
     return replace(term, normaliser=max(float(term.distance(content)), FLOOR_DELTA_E))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -215,6 +215,12 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         if first["type"] == "extra_forbidden":
             raise UnderpaintError(f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}") from None
         raise UnderpaintError(f"{source}{place}: {first['msg']}{got}") from None
+
+
+def weights_of(layers: Iterable[str], preset: str = "standard") -> dict[str, float]:
+    """Style layers given by name alone, each with the weight that the preset's own layer of its block has; 1 without one."""
+    by_block = {layer.partition("_")[0]: weight for layer, weight in make({"preset": preset}).style_layers.items()}
+    return {layer: by_block.get(layer.partition("_")[0], 1.0) for layer in layers}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

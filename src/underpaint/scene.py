@@ -78,7 +78,7 @@ class Scene:
         self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
-        self._field: torch.Tensor | None = None
+        self._fields: list[torch.Tensor] | None = None
         check(recipe, pictures)
         margins = _margins(recipe, pictures)
         self._seen = _without(margins, pictures)
@@ -192,12 +192,14 @@ class Scene:
                     palette.color_term(name, recipe.color_weight * say * share, content, pixels, self._cover_parts())
                 )
         if recipe.palette_weight:
-            if self._field is None:
+            if self._fields is None:
                 whole = len(recipe.sizes()) - 1
                 places = [place for place, share in enumerate(self._shares()) if share]
-                pixels = [torch.cat(self._style_pixels(place, whole), 1) for place in places]
-                self._field = palette.field([p.T.cpu().numpy() for p in pixels]).to(content.device)
-            terms.append(palette.palette_term("palette", recipe.palette_weight * say, content, self._field))
+                styles = [self._style_pixels(place, whole) for place in places]
+                of_regions = [[pixels.T.cpu().numpy() for pixels in region] for region in zip(*styles, strict=True)]
+                self._fields = [palette.field(pixels).to(content.device) for pixels in of_regions]
+            weight = recipe.palette_weight * say
+            terms.append(palette.palette_term("palette", weight, content, self._fields, self._cover_parts()))
         return terms
 
     def _shares(self) -> list[float]:
@@ -213,10 +215,10 @@ class Scene:
         """What is seen of a style picture, (3, n) for each region."""
         style = self.style(place, scale)
         size, alpha = (style.shape[2], style.shape[3]), self._seen.styles[place].alpha
-        seen = np.ones(size, bool) if alpha is None else images.resize(alpha, size) > 0.5
-        parts = [seen & (images.resize(part, size) > 0.5) for _, part in self._covers] or [seen]
-        # A region too thin to be seen at a small size is told by the whole picture.
-        chosen = [part if part.any() else np.ones(size, bool) for part in parts]
+        seen = np.ones(size, np.float32) if alpha is None else images.resize(alpha, size)
+        parts = [seen * images.resize(part, size) for _, part in self._covers] or [seen]
+        # What is too thin, or too faint, to fill half of a pixel is told by the pixels that show most of it.
+        chosen = [part > min(0.5, float(part.max()) / 2) for part in parts]
         return [style[0].flatten(1)[:, torch.from_numpy(part.ravel()).to(style.device)] for part in chosen]
 
     def _regions(self, layer: str, features: torch.Tensor) -> list[Region]:

@@ -46,7 +46,7 @@ def painting(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def loss_line(step: Any) -> str:
-    """Every term's raw value in few words: `total 0.31  style 1_1 0.02 2_1 0.03  content 4_2 0.8  smoothness 0.01`."""
+    """Every term's raw value in few words: `total 0.31  style 1_1 0.02 2_1 0.03  content 4_2 0.8  color 0.2 …`."""
     words, kind = [f"total {step.total:.3g}"], ""
     for term in step.terms:
         part, _, layer = term.name.partition("/")

@@ -23,21 +23,42 @@ def numbers_of(flag: str, text: str | None, kind: type) -> tuple[Any, ...] | Non
         raise UnderpaintError(f"{flag} {text}: give numbers with commas between them, e.g. 20,30,40") from None
 
 
-def layers_of(text: str | None) -> dict[str, float] | None:
+def layers_of(text: str | None) -> list[str] | None:
     if text is None:
         return None
     names = [name.strip() for name in text.split(",")]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UnderpaintError(f"layers: {repeated} is named twice; name each once")
-    return dict.fromkeys(names, 1.0)
+    return names
 
 
-def layer_weights(pairs: list[str], layers: dict[str, float] | None, base: Any) -> dict[str, float]:
-    """The style layers with the weights of `--layer-weight` put in; a layer that was not there joins them."""
-    from underpaint.recipe import Recipe
+def content_layers_of(text: str | None) -> dict[str, float] | None:
+    names = layers_of(text)
+    return None if names is None else dict.fromkeys(names, 1.0)
 
-    weights = dict(layers or (base or Recipe()).style_layers)
-    for pair in pairs:
+
+def style_layers_of(
+    text: str | None, pairs: list[str] | None, preset: str | None, base: Any = None
+) -> dict[str, float] | None:
+    """The style layers of `--style-layers`, or else the recipe's, with the weights of `--layer-weight` put in; a layer that
+    was not there joins them. None where neither was given.
+
+    Args:
+        preset: the one given beside them.
+        base: the recipe that they stand over.
+    """
+    from underpaint import recipe as recipes
+
+    names, preset = layers_of(text), preset or (recipes.Recipe() if base is None else base).preset
+    if names is None and not pairs:
+        return None
+    if names is not None:
+        weights = recipes.weights_of(names, preset)
+    elif base is not None and "style_layers" in base.model_fields_set:
+        weights = dict(base.style_layers)
+    else:
+        weights = dict(recipes.make({"preset": preset}).style_layers)
+    for pair in pairs or []:
         layer, _, weight = pair.partition("=")
         try:
             weights[layer] = float(weight)
@@ -64,8 +85,6 @@ def run_fields(
     from underpaint import recipe as recipes
 
     fields = given(**{name: getattr(value, "value", value) for name, value in others.items()})
-    fields |= given(style_layers=layers_of(style_layers))
     base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
-    if layer_weight:
-        fields["style_layers"] = layer_weights(layer_weight, fields.get("style_layers"), base)
+    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
     return fields, base

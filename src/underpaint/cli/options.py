@@ -15,6 +15,7 @@ class Preset(StrEnum):
     draft = "draft"
     standard = "standard"
     fine = "fine"
+    gatys = "gatys"
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: out/CONTENT-STYLE.")]
@@ -23,15 +24,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON at 
 Weights = Annotated[Path | None, typer.Option(help="Weights file, or folder that holds it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Network = Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")]
-PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend [standard].")]
+PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend, or gatys (its objective) [standard].")]
 Optimizer = Annotated[str | None, typer.Option(help="adam or lbfgs.")]
 Seed = Annotated[int | None, typer.Option(help="What all randomness hangs on [0].")]
 Precision = Annotated[str | None, typer.Option(help="auto (the faster here), float32 or bf16 [auto].")]
 Threads = Annotated[str, typer.Option(help="auto (the cores that are free), or how many.")]
 Strength = Annotated[float | None, typer.Option(help="From content (0) to style (1) [0.5].")]
-StyleLayers = Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1.")]
+StyleLayers = Annotated[str | None, typer.Option(help="Style layers, e.g. relu1_1,relu3_1; each has its block's weight.")]
 LayerWeight = Annotated[list[str] | None, typer.Option(help="LAYER=W, a style layer's weight (0 leaves it out). Repeatable.")]
-Statistic = Annotated[str | None, typer.Option(help="gram, moments or sliced.")]
+Statistic = Annotated[str | None, typer.Option(help="wasserstein, gram, moments or sliced [wasserstein].")]
 Protect = Annotated[
     str | None, typer.Option(help="Grey picture, white where the content is kept (eyes, mouths), or `faces` to find them.")
 ]

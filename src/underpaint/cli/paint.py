@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from underpaint import cores
-from underpaint.cli.fields import given, layer_weights, layers_of, numbers_of, options_of, start_kind
+from underpaint.cli.fields import content_layers_of, given, numbers_of, options_of, start_kind, style_layers_of
 from underpaint.cli.options import (
     AsJson,
     Crop,
@@ -89,6 +89,7 @@ def stylize(
     """Paint CONTENT in the style of STYLE."""
     from underpaint import recipe as recipes
     from underpaint import session
+    from underpaint.run import Run
 
     fields = given(
         network=network,
@@ -106,8 +107,7 @@ def stylize(
         color_weight=color_weight,
         palette_weight=palette_weight,
         smoothness=smoothness,
-        style_layers=layers_of(style_layers),
-        content_layers=layers_of(content_layers),
+        content_layers=content_layers_of(content_layers),
         statistic=statistic,
         style_weights=numbers_of("--style-weights", style_weights, float),
         style_scale=style_scale,
@@ -125,14 +125,15 @@ def stylize(
         if size is None:
             raise UnderpaintError("--from: say how large with --size N")
         del fields["size"]
+        if style_layers is not None or layer_weight:
+            fields["style_layers"] = style_layers_of(style_layers, layer_weight, fields.get("preset"), Run.load(carry).recipe)
         folder = out or carry.with_name(f"{carry.name}-{size}")
         paint_on(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
         return
     if content is None or not style:
         raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
     base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
-    if layer_weight:
-        fields["style_layers"] = layer_weights(layer_weight, fields.get("style_layers"), base)
+    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
     prepared = session.start(
         content,
         list(style),

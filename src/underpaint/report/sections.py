@@ -90,14 +90,17 @@ def reproduce(e: Evidence) -> str:
     """The one command that makes the same again; what no flag says goes into a recipe file, whose lines follow."""
     recipe = e.recipe.model_dump(mode="json")
     flags = {name: recipe[name] for name in FLAGS}
-    plain, default = make(flags).model_dump(mode="json"), Recipe().model_dump()
+    plain = make(flags).model_dump(mode="json")
+    default = make({"preset": recipe["preset"]}).model_dump() | {"preset": Recipe().preset}
     if e.kind != "stylize":
         default["precision"] = "float32"  # what `auto` is there
     styles = [name for role, name in e.names.items() if role.startswith("style") and role[5:].isdigit()]
     words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
     words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]
     words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in MASKS if role in e.names]
-    words += ["--no-crop"] * (not recipe["crop"]) + _own_flags(e, recipe["network"])
+    if recipe["crop"] != plain["crop"]:
+        words.append("--crop" if recipe["crop"] else "--no-crop")
+    words += _own_flags(e, recipe["network"])
     plain["crop"] = recipe["crop"]
     if "start" in e.names:
         words.append(f"--start {e.names['start']}")

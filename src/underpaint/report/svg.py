@@ -56,7 +56,7 @@ def svg(width: float, height: float, draw: Callable[[Any], None], alternative: s
 
 
 def convergence(history: Sequence[Row], recipe: Recipe) -> list[str]:
-    """Total, content and every layer's raw loss by step, linear and then logarithmic, sizes marked."""
+    """The total and every term's raw loss by step, linear and then logarithmic, sizes marked."""
     first, last = history[0], history[-1]
     words = f"Losses by step from {first.step} to {last.step}, {{}} axis: the total ends at {last.weighted:.3g}."
     return [

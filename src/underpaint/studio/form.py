@@ -10,11 +10,12 @@ from typing import Any, Literal
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.jobs.job import MASKS, Job, Order
-from underpaint.recipe import Recipe
+from underpaint.recipe import Recipe, make
 from underpaint.report.sections import reproduce
 from underpaint.studio.uploads import Upload
 
-LAYERS = tuple(Recipe().style_layers)
+LAYERS: Mapping[str, float] = Recipe().style_layers
+"""The weights that the sliders start from; left so, a preset's own hold."""
 STYLES = 3
 """How many style pictures the page has room for."""
 
@@ -63,7 +64,7 @@ class Form:
         given = [float(share) for share, style in zip(self.shares, self.styles, strict=True) if style is not None]
         if len(given) > 1 and len(set(given)) > 1:
             wanted["style_weights"] = given
-        default = Recipe().model_dump()
+        default = Recipe().model_dump() | {"crop": make({"preset": self.preset}).crop}
         return {name: value for name, value in wanted.items() if name == "size" or value != default.get(name)}
 
     @property

@@ -20,7 +20,7 @@ from underpaint.studio.uploads import offer, sample_files, upload
 CURVES_EVERY = 4
 """Looks between two drawings of the losses."""
 
-PRESETS = ("draft", "standard", "fine")
+PRESETS = ("draft", "standard", "fine", "gatys")
 COLOURS = ("no", "luminance", "histogram", "covariance")
 
 
@@ -102,7 +102,7 @@ class Make:
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
             crop = gr.Checkbox(True, label="Cut off a painting’s frame or scanned border")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-            layers = [gr.Slider(0, 4, 1, step=0.1, label=f"Weight of {layer}") for layer in LAYERS]
+            layers = [gr.Slider(0, 8, weight, step=0.05, label=f"Weight of {layer}") for layer, weight in LAYERS.items()]
             others = [upload(f"Painting {n}", 120, f"style{n}") for n in range(2, STYLES + 1)]
             shares = [gr.Number(1, minimum=0, label=f"Share of painting {n}") for n in range(1, STYLES + 1)]
             masks = [
