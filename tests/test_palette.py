@@ -237,7 +237,7 @@ def test_field_takes_no_more_colours_than_it_says(monkeypatch):
 
 
 def term_of(style, content):
-    return palette.palette_term("palette", 0.05, content, palette.field([style]))
+    return palette.palette_term("palette", 0.05, content, [palette.field([style])], [])
 
 
 def test_palette_is_near_0_for_the_style_s_colours_and_far_for_others():
@@ -255,7 +255,7 @@ def test_palette_is_near_0_for_the_style_s_colours_and_far_for_others():
 
 def test_palette_on_the_grid_is_the_field_and_between_it_is_linear():
     field = torch.rand(1, 1, 33, 33, 33, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    term = palette.PaletteTerm("palette", 1, field, 1)
+    term = palette.PaletteTerm("palette", 1, (None,), (field,), 1)
     one = torch.tensor([4, 9, 30], dtype=torch.float64).view(1, 3, 1, 1) / 32
     assert float(term.distance(one)) == pytest.approx(float(field[0, 0, 30, 9, 4]))
     between = one + torch.tensor([0.25, 0, 0], dtype=torch.float64).view(1, 3, 1, 1) / 32
@@ -276,6 +276,24 @@ def test_palette_s_gradient_equals_finite_differences():
     assert value == pytest.approx(float(term.distance(image)) / term.normaliser)
     assert not g.requires_grad
     assert not image.requires_grad
+
+
+def test_palette_of_regions_is_each_region_s_own():
+    """Reds on the left and blues on the right are near it where each is asked for, and far where the other is."""
+    left = np.zeros((8, 12), np.float32)
+    left[:, :4] = 1
+    reds, blues = warm(4000, 0), warm(4000, 1)[:, ::-1]
+    fields = [palette.field([reds]), palette.field([blues])]
+    term = palette.palette_term("palette", 1, picture(8, 12, 1), fields, [left, 1 - left])
+    red, blue = (torch.from_numpy(np.ascontiguousarray(c[:64].T)).view(1, 3, 8, 8) for c in (reds, blues))
+    kept, swapped = torch.cat([red[..., :4], blue], 3), torch.cat([blue[..., :4], red], 3)
+    assert float(term.distance(kept)) < 4 < 40 < float(term.distance(swapped))
+    whole = [palette.palette_term("palette", 1, picture(8, 12, 1), [each], []) for each in fields]
+    apart = [float(one.distance(part)) for one, part in zip(whole, (swapped[..., :4], swapped[..., 4:]), strict=True)]
+    assert float(term.distance(swapped)) == pytest.approx(apart[0] / 3 + apart[1] * 2 / 3, rel=1e-5)
+    random = np.random.default_rng(0)
+    cells, inside = random.integers(0, 32, (1, 3, 8, 12)), random.uniform(0.1, 0.9, (1, 3, 8, 12))
+    slopes_agree(term, torch.from_numpy((cells + inside) / 32))
 
 
 def test_palette_begins_at_1_unless_the_content_has_the_style_s_colours():
