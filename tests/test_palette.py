@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.color import rgb2lab
+from torch.nn import functional
 
 from conftest import random_tensors
 from underpaint import images, palette
@@ -276,6 +277,31 @@ def test_palette_s_gradient_equals_finite_differences():
     assert value == pytest.approx(float(term.distance(image)) / term.normaliser)
     assert not g.requires_grad
     assert not image.requires_grad
+
+
+def test_palette_between_the_grid_s_points_equals_grid_sample():
+    """PyTorch's own interpolation and its gradient, also of colours outside 0..1."""
+    generator = torch.Generator().manual_seed(3)
+    field = torch.rand(1, 1, 33, 33, 33, generator=generator)
+    leaf = (torch.rand(3, 200, dtype=torch.float64, generator=generator) * 1.4 - 0.2).requires_grad_()
+    at = leaf.T[None, None, None] * 2 - 1
+    expected = functional.grid_sample(field.double(), at, align_corners=True, padding_mode="border").flatten()
+    (slopes,) = torch.autograd.grad(expected.sum(), leaf)
+    values, found = palette.at_colors(field, leaf.detach())
+    assert torch.allclose(values, expected)
+    assert torch.allclose(found, slopes, atol=1e-9)
+
+
+def test_palette_lets_black_and_white_go():
+    """At the bounds its slopes are those inside."""
+    field, corners = palette.field([warm(300, 0)]), torch.tensor([[0.0, 1.0]] * 3, dtype=torch.float64)
+    values, slopes = palette.at_colors(field, corners)
+    for channel in range(3):
+        inside = corners.clone()
+        inside[channel] += torch.tensor([1e-6, -1e-6], dtype=torch.float64)
+        found = (palette.at_colors(field, inside)[0] - values) / (inside - corners)[channel]
+        assert torch.allclose(found, slopes[channel], rtol=1e-4)
+    assert float(slopes.abs().min()) > 0
 
 
 def test_palette_of_regions_is_each_region_s_own():

@@ -106,7 +106,7 @@ class ColorTerm:
         value, g = 0.0, torch.zeros_like(flat)
         for region in self.regions:
             own = flat if region.where is None else flat[:, region.where]
-            values, order = (axes @ own).sort(dim=1)
+            values, order = (axes @ own).sort(dim=1, stable=True)
             difference = values - region.values
             value += region.share * float(difference.square().mean())
             difference *= 2 * region.share / difference.numel() / self.normaliser
@@ -166,7 +166,7 @@ def field(styles: Sequence[np.ndarray]) -> torch.Tensor:
         styles: colours (n, 3) of each picture, sRGB, 0..1.
 
     Returns:
-        (1, 1, GRID, GRID, GRID) float32 by blue, green, red, as `torch.nn.functional.grid_sample` reads it.
+        (1, 1, GRID, GRID, GRID) float32 by blue, green, red, for `at_colors`.
     """
     from scipy.spatial import cKDTree
     from skimage.color import rgb2lab
@@ -180,6 +180,28 @@ def field(styles: Sequence[np.ndarray]) -> torch.Tensor:
     count = min(NEAREST, len(some))
     distances = tree.query(rgb2lab(bgr[:, None, ::-1])[:, 0], k=count)[0].reshape(len(bgr), count)
     return torch.from_numpy(distances.mean(1).reshape(1, 1, GRID, GRID, GRID)).float()
+
+
+def at_colors(cells: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A `field` at colours (3, n), and its slopes by red, green and blue: (n,) and (3, n).
+
+    Linear between the grid's points. Colours outside 0..1 have the nearest one's value; at the bounds the slopes are those
+    inside, so that black may become dark blue. By hand: the way back of `torch.nn.functional.grid_sample` is not
+    deterministic on CUDA, and takes twice as long.
+    """
+    side = cells.shape[-1]
+    scaled = pixels.clamp(0, 1) * (side - 1)
+    low = scaled.floor().clamp_max_(side - 2)
+    r, g, b = scaled - low
+    first = (low[2].long() * side + low[1].long()) * side + low[0].long()
+    steps = [i * side * side + j * side + k for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    corners = torch.stack([cells.flatten()[first + step] for step in steps]).view(2, 2, 2, -1).to(pixels.dtype)
+    along_red, by_red = torch.lerp(corners[:, :, 0], corners[:, :, 1], r), corners[:, :, 1] - corners[:, :, 0]
+    along_green, by_green = torch.lerp(along_red[:, 0], along_red[:, 1], g), along_red[:, 1] - along_red[:, 0]
+    by_red = torch.lerp(by_red[:, 0], by_red[:, 1], g)
+    slopes = [torch.lerp(each[0], each[1], b) for each in (by_red, by_green)] + [along_green[1] - along_green[0]]
+    inside = (pixels >= 0) & (pixels <= 1)
+    return torch.lerp(along_green[0], along_green[1], b), torch.stack(slopes) * (side - 1) * inside
 
 
 @dataclass(frozen=True)
@@ -202,20 +224,22 @@ class PaletteTerm:
 
     def distance(self, image: torch.Tensor) -> torch.Tensor:
         """Mean over the pixels of (1, 3, H, W), ΔE."""
-        pixels = image[0].flatten(1).T * 2 - 1
-        total = pixels.new_zeros(())
-        for place, of_style in zip(self.places, self.fields, strict=True):
-            at = (pixels if place is None else pixels[place])[None, None, None]
-            total = total + F.grid_sample(of_style.to(at.dtype), at, align_corners=True, padding_mode="border").sum()
-        return total / len(pixels)
+        return self._at(image)[0]
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Of (1, 3, H, W); a float and the unweighted gradient."""
-        with torch.enable_grad():
-            pixels = image.detach().clone().requires_grad_()
-            value = self.distance(pixels) / self.normaliser
-            (g,) = torch.autograd.grad(value, pixels)
-        return float(value.detach()), g
+        distance, slopes = self._at(image)
+        return float(distance) / self.normaliser, slopes.div_(self.normaliser).view_as(image)
+
+    def _at(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The distance and its gradient by the pixels, (3, H·W)."""
+        pixels = image[0].flatten(1)
+        total, slopes, count = pixels.new_zeros(()), torch.zeros_like(pixels), pixels.shape[1]
+        for place, of_style in zip(self.places, self.fields, strict=True):
+            where = slice(None) if place is None else place
+            values, slopes[:, where] = at_colors(of_style, pixels[:, where])
+            total = total + values.sum()
+        return total / count, slopes.div_(count)
 
 
 def palette_term(
