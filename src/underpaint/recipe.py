@@ -30,9 +30,11 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 GATYS: dict[str, Any] = {
     "statistic": "gram",
     "style_layers": dict.fromkeys(LAYERS, 1.0),
+    "content_weight": 0.12,
     "color_weight": 0.0,
     "palette_weight": 0.0,
     "smoothness": 2.0,
+    "smoothness_growth": 2.0,
     "diagonals": 0.0,
     "crop": False,
 }
