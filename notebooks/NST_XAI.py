@@ -68,7 +68,7 @@ style = STYLE or samples.style_path("gale")
 # %% [markdown]
 # ## 2. Paint
 #
-# The picture grows from 64 px up, by factors of √2: large strokes are set while the picture is small, details later. The *content
+# The picture grows from 91 px up, by factors of √2: large strokes are set while the picture is small, details later. The *content
 # loss* says how far the picture has moved from the photograph, as layer `relu4_2` sees it. The *style loss* at a layer says how
 # far the distribution of its features (mean and covariance) is from the painting's: 1 for the photograph, 0 for a perfect match.
 

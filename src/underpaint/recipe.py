@@ -37,6 +37,7 @@ GATYS: dict[str, Any] = {
     "smoothness_growth": 2.0,
     "diagonals": 0.0,
     "crop": False,
+    "smallest": 64,
 }
 """The objective that was the default before: Gram terms of equal weight (Gatys et al. 2016), no terms on colours."""
 
@@ -105,7 +106,7 @@ class Recipe(BaseModel):
     polish: int = Field(0, ge=0, le=100_000)
     pooling: Literal["max", "average"] = "max"
     size: int = Field(512, ge=32, le=8192)
-    smallest: int = Field(64, ge=32, le=8192)
+    smallest: int = Field(91, ge=32, le=8192)
     preset: Preset = "standard"
     iterations: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = Field(default=(), max_length=32)
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
@@ -125,7 +126,7 @@ class Recipe(BaseModel):
         "relu4_1": 0.5,
         "relu5_1": 0.25,
     }
-    content_weight: Weight = 0.12
+    content_weight: Weight = 0.14
     style_weight: Weight = 1.0
     protect_weight: Weight = 20.0
     color_weight: Weight = 0.5
