@@ -118,7 +118,7 @@ def test_nothing_falls_back(pair, tmp_path, monkeypatch, tiny_weights):
 
 def test_polish_goes_on_with_vgg(pair, tmp_path, tiny_weights):
     """The last steps are VGG-19's, from the very picture that the compact network ended with, and they are resumed."""
-    fields = {"size": 91, "iterations": (3,), "device": "cpu"}
+    fields = {"size": 91, "smallest": 64, "iterations": (3,), "device": "cpu"}
     plain = underpaint.stylize(*pair, **fields)
     session = underpaint.start(*pair, polish=4, weights=tiny_weights, out=tmp_path / "run", **fields)
     before = None

@@ -17,7 +17,7 @@ def sources(notebook):
 
 
 def test_every_cell_runs(tmp_path):
-    command = [sys.executable, ROOT / "notebooks/build.py", "--size", 96, "--preset", "draft", "--out", tmp_path / "n.ipynb"]
+    command = [sys.executable, ROOT / "notebooks/build.py", "--size", 128, "--preset", "draft", "--out", tmp_path / "n.ipynb"]
     told = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr[-2000:]
     cells = [cell for cell in jupytext.read(tmp_path / "n.ipynb").cells if cell.cell_type == "code"]

@@ -15,7 +15,7 @@ from PIL import Image
 import underpaint
 from underpaint.errors import UnderpaintError
 
-QUICK = {"network": "vgg19", "size": 96, "iterations": (6, 9)}
+QUICK = {"network": "vgg19", "size": 96, "smallest": 64, "iterations": (6, 9)}
 
 
 def paint(pair, weights, out, **fields):
@@ -59,7 +59,7 @@ def test_folder_holds_every_number(pair, tiny_weights, tmp_path):
 
 
 def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
-    fields = {"iterations": (150, 150), "size": 96}
+    fields = {"iterations": (150, 150), "size": 129, "smallest": 91}
     whole = paint(pair, tiny_weights, tmp_path / "whole", **fields)
     command = [sys.executable, "-m", "underpaint", "stylize", *map(str, pair), "--out", str(tmp_path / "killed")]
     command += [
@@ -70,7 +70,7 @@ def test_killed_run_resumes_to_the_same_bytes(pair, tiny_weights, tmp_path):
         "--iterations",
         "150,150",
         "--size",
-        "96",
+        "129",
         "--device",
         "cpu",
         "--quiet",
