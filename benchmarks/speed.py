@@ -68,8 +68,8 @@ def floor(extent: tuple[int, int], dtype: torch.dtype, layout: torch.memory_form
 
 
 def iteration(size: int, precision: str, weights: Path) -> tuple[Callable[[], None], tuple[int, int]]:
-    """One step of Adam on the default objective at a longest side, and the picture's (height, width)."""
-    recipe = make({"size": size, "smallest": size, "precision": precision})
+    """One step of Adam at a longest side, on the objective of `plain` (`gatys`), and the picture's (height, width)."""
+    recipe = make({"preset": "gatys", "size": size, "smallest": size, "precision": precision})
     content = images.read(samples.photograph("coffee"))
     # 4:3, as the figures that are quoted elsewhere.
     content = images.read(images.resize(content.rgb, (size * 3 // 4, size)))
