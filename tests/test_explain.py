@@ -302,6 +302,8 @@ def test_an_explanation_on_disk_is_whole_and_readable_without_the_package(explai
     for name in ("gallery.png", "ledger.png", "interactions.csv", "cross.csv", "spatial.npz", "sources/relu3_1.png"):
         assert (folder / name).stat().st_size > 100, name
     again = underpaint.Explanation.load(folder)
+    assert repr(again).startswith(f"Explanation({len(again.table.rows)} coalitions; relu1_1 ")
+    assert len(repr(again)) < 160 + len(str(folder))
     assert again.verdict == explained.verdict
     assert again.attributions["ledger"] == explained.attributions["ledger"]
     assert again.shapley == explained.shapley

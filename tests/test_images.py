@@ -206,3 +206,36 @@ def test_resize_keeps_constants_and_sizes():
     assert np.allclose(images.resize(np.full((50, 70, 3), 0.25, np.float32), (25, 35)), 0.25, atol=1e-6)
     assert images.size_for((1024, 768), 256) == (256, 192)
     assert images.size_for((10, 5000), 100) == (1, 100)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint32, np.uint64, np.complex64, object])
+def test_a_type_that_does_not_say_what_is_white_is_refused(dtype):
+    picture = np.full((40, 48, 3), 100, dtype)
+    refused(picture, np.dtype(dtype).name, ".astype(np.uint8)")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_a_tensor_of_such_a_type_is_refused(dtype):
+    refused(torch.full((3, 40, 48), 100, dtype=dtype), "does not say what is white")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"),
+    [("bool", 1), ("uint8", 255), ("<u2", 65535), (">u2", 65535), ("float16", 1), ("float32", 1), ("float64", 1)],
+)
+def test_white_is_what_the_type_says(dtype, white):
+    picture = np.zeros((40, 48, 3), dtype)
+    picture[:, 24:] = white
+    rgb = images.read(picture).rgb
+    assert rgb.dtype == np.float32
+    assert rgb.min() == 0
+    assert (rgb[:, 24:] == 1).all()
+
+
+def test_a_turned_grey_file_of_16_bit_is_read(tmp_path):
+    """Pillow opens it as 32-bit integers; its format says 16."""
+    grey = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(grey).save(tmp_path / "grey.png", exif=exif)
+    assert np.allclose(images.read(tmp_path / "grey.png").rgb[..., 0], np.rot90(grey, -1) / 65535)

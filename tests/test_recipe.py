@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from enum import Enum
 
+import numpy as np
 import pytest
+import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.recipe import PRESETS, Recipe, make, weights_of
@@ -77,3 +80,26 @@ def test_layers_by_name_alone_weigh_what_the_presets_layer_of_their_block_does()
     assert found == {"relu1_2": default["relu1_1"], "relu3_4": default["relu3_1"], "relu9_1": 1.0}
     assert weights_of(default) == default
     assert set(weights_of(["relu1_2", "relu5_1"], "gatys").values()) == {1.0}
+
+
+class Choice(Enum):
+    NETWORK = "vgg19"
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "plain"),
+    [
+        ("size", np.int64(64), 64),
+        ("size", torch.tensor(64), 64),
+        ("content_weight", np.float32(0.5), 0.5),
+        ("crop", np.bool_(False), False),
+        ("network", Choice.NETWORK, "vgg19"),
+        ("network", np.str_("vgg19"), "vgg19"),
+        ("iterations", np.array([3, 4]), (3, 4)),
+        ("iterations", (np.int32(3), torch.tensor(4)), (3, 4)),
+        ("style_layers", {np.str_("relu1_1"): np.float64(2)}, {"relu1_1": 2.0}),
+    ],
+)
+def test_other_libraries_numbers_and_choices_are_taken(field, given, plain):
+    assert make({field: given}) == make({field: plain})
+    assert make({field: given}).digest() == make({field: plain}).digest()

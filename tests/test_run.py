@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def test_runs_lower_the_loss_and_come_again(pair, tiny_weights, tmp_path, optimi
 
 def test_folder_holds_every_number(pair, tiny_weights, tmp_path):
     run = paint(pair, tiny_weights, tmp_path / "r")
+    assert "\n" not in repr(run)
+    assert re.fullmatch(rf"Run\(vgg19, \d+×\d+ px, 15 steps, loss .*, {re.escape(str(run.folder))}\)", repr(run))
     facts = json.loads((tmp_path / "r/run.json").read_text())
     assert facts["status"] == "finished"
     assert facts["recipe_sha256"] == run.recipe.digest()

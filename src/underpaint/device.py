@@ -28,13 +28,13 @@ def present() -> list[str]:
     return [kind for kind, has in there.items() if has]
 
 
-def choose(name: str = "auto") -> torch.device:
+def choose(name: str | torch.device = "auto") -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
     Raises:
         UnderpaintError: no such device on this machine.
     """
-    here = present()
+    here, name = present(), str(name)
     if name == "auto":
         return torch.device(here[0])
     if name.split(":")[0] not in here:

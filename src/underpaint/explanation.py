@@ -28,7 +28,7 @@ from underpaint.table import Table
 SPATIAL = "spatial.npz"
 
 
-@dataclass
+@dataclass(repr=False)
 class Explanation:
     """Which layer painted what, how sure that is, and whether it holds when the layer is taken away.
 
@@ -133,6 +133,10 @@ class Explanation:
         style = images.resize(seen(self.run.recipe, inputs).styles[0].rgb, next(iter(origins.values())).shape)
         gallery.draw_region(path, self.run.pastiche, box, style, origins, by_layer(shares, self.players))
         return shares
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{layer} {e.value:.3f}" for layer, e in self.shapley.items())
+        return f"Explanation({len(self.table.rows)} coalitions; {values}; {self.folder})"
 
     def _repr_png_(self) -> bytes:
         return self.run._repr_png_()

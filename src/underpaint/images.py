@@ -55,7 +55,8 @@ def read(source: Source, field: str = "picture", min_side: int = MIN_SIDE) -> Pi
 
     Files are PNG, JPEG, WebP or TIFF, told by their content; grey, palette, CMYK, alpha; 8 and 16 bit (16-bit
     pictures with an ICC profile other than sRGB are converted at 8 bits). Arrays are (H, W), (H, W, 1), (H, W, 3)
-    or (H, W, 4), tensors (C, H, W) or (1, C, H, W): uint8, uint16, or floats in 0..1.
+    or (H, W, 4), tensors (C, H, W) or (1, C, H, W): bool, uint8, uint16, or floats in 0..1. Other types do not
+    say what is white.
 
     Args:
         source: a file name, array, tensor, PIL image or picture.
@@ -190,9 +191,13 @@ def _is_srgb(profile: bytes) -> bool:
 def _decoded(image: Image.Image) -> np.ndarray:
     """(H, W, 3 or 4) float32, oriented and in sRGB."""
     profile = image.info.get("icc_profile")
+    kind = image.format
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _scaled(np.asarray(image), image.format or "picture")
+        samples = np.asarray(image)
+        if image.mode == "I" and kind == "PNG":  # Pillow's own type for 16 bit of grey
+            samples = samples.astype(np.uint16)
+        return _scaled(samples, kind or "picture")
     if image.mode in ("P", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
     alpha = image.getchannel("A") if "A" in image.getbands() and image.mode != "LAB" else None
@@ -217,18 +222,21 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _scaled(array: np.ndarray, what: str) -> np.ndarray:
-    """Samples of any type as float32 in 0..1, (H, W, 1, 3 or 4)."""
+    """Samples as float32 in 0..1, (H, W, 1, 3 or 4). The type says the range: it is never guessed from the values."""
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise UnderpaintError(f"{what}: an array of shape {array.shape} is not a picture; use (height, width, 3)")
     if array.dtype == np.bool_:
         return array.astype(np.float32)
-    if array.dtype.kind in "iu":
-        top = 255 if array.dtype == np.uint8 else 65535
-        scaled = (array.astype(np.float64) / top).astype(np.float32)
-    else:
-        scaled = array.astype(np.float32)
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        return (array.astype(np.float64) / np.iinfo(array.dtype).max).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise UnderpaintError(
+            f"{what}: {array.dtype} does not say what is white; convert it, with .astype(np.uint8) where 255 is, "
+            ".astype(np.uint16) where 65535 is, or divide it so that 1.0 is"
+        )
+    scaled = array.astype(np.float32)
     if not np.isfinite(scaled).all() or scaled.min() < 0 or scaled.max() > 1:
         raise UnderpaintError(f"{what}: has values outside 0..1 or that are not numbers; scale it to 0..1 or uint8")
     return scaled

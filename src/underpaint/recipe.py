@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -210,7 +211,7 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         UnderpaintError: names the field, and `source` (a file) when there is one.
     """
     try:
-        return Recipe.model_validate(dict(fields))
+        return Recipe.model_validate(_plain(fields))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "recipe"
@@ -218,6 +219,17 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         if first["type"] == "extra_forbidden":
             raise UnderpaintError(f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}") from None
         raise UnderpaintError(f"{source}{place}: {first['msg']}{got}") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's and torch's numbers, arrays and the members of enumerations as Python's own, within containers too."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {_plain(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(part) for part in value) if type(value) in (list, tuple) else value
+    return value.tolist() if hasattr(value, "tolist") else value  # without an import of either
 
 
 def weights_of(layers: Iterable[str], preset: str = "standard") -> dict[str, float]:

@@ -62,7 +62,7 @@ def rows(step: Step, seconds: float) -> list[Row]:
     return [*terms, Row(step.step, step.scale, TOTAL, step.total, step.total, None, seconds)]
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A pastiche with everything that is known of how it came about.
 
@@ -93,6 +93,12 @@ class Run:
     def save(self, path: str | Path, bits: int = 8) -> None:
         """Writes the picture alone, with the recipe in its metadata."""
         images.write(path, self.pastiche, alpha=self.alpha, bits=bits, metadata=picture_metadata(self.recipe))
+
+    def __repr__(self) -> str:
+        height, width = self.pastiche.shape[:2]
+        last = self.history[-1] if self.history else None
+        steps = f", {last.step} steps, loss {last.weighted:.4g}" if last else ""
+        return f"Run({self.recipe.network}, {width}×{height} px{steps}, {self.folder or 'not kept'})"
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""

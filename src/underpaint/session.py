@@ -51,7 +51,7 @@ class Options:
 
     Attributes:
         weights: a weights file or folder that the user names.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda" or "mps", or a torch.device.
         deterministic: the same bytes on CUDA too, at some cost.
         frames: how many intermediate pictures to keep.
         announce, progress: told about a download, in words and in bytes.
@@ -59,7 +59,7 @@ class Options:
     """
 
     weights: Path | None = None
-    device: str = "auto"
+    device: str | torch.device = "auto"
     deterministic: bool = False
     frames: int = 0
     announce: Callable[[str], None] | None = None
