@@ -129,7 +129,7 @@ found = conclude(made)
 # %% [markdown]
 # ### The verdict
 #
-# Only orderings that are resolved (two standard errors) are named.
+# Only orderings that are resolved (at 95 % over all pairs of layers, Holm) are named.
 
 # %%
 display(Markdown("\n".join(f"- {sentence}" for sentence in found.verdict)))
@@ -208,7 +208,7 @@ display(ShowImage(str(found.folder / "where.png")))
 # %% [markdown]
 # ## 9. Can the attributions be trusted?
 #
-# *Concordance*: of the pairs of layers whose Shapley values differ for sure, how many does an attribution order alike? *Percentile*:
+# *Concordance*: of the pairs of layers whose Shapley values are resolved, how many does an attribution order alike? *Percentile*:
 # among all orders in which layers could be taken away, how good is its order at making the judge rise fast (1 is best)?
 
 # %%

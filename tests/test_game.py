@@ -1,7 +1,7 @@
 """Shapley values and interactions against literal definitions and properties; noise against simulation."""
 
 from itertools import combinations, permutations
-from math import factorial
+from math import factorial, sqrt
 
 import numpy as np
 import pytest
@@ -120,11 +120,44 @@ def test_more_tables_are_averaged():
     assert game.shapley()[0].error == pytest.approx(0.46 * game.noise.sigma / 2, rel=0.01)
 
 
-def test_only_pairs_beyond_two_errors_are_resolved():
+def test_pairs_of_two_players_are_resolved_at_the_95_percent_of_t():
     v = np.array([0.0, 1.0, 0.9, 1.9])  # φ = 1.0, 0.9
-    assert Exact(("a", "b"), v, noise=Noise(0.04, 7)).resolved() == []  # two errors are 2 · 0.04 · √2 = 0.113
+    limit = 0.1 / sqrt(2) / 2.364624  # of σ: t's 0.975 quantile with seven degrees of freedom
+    assert Exact(("a", "b"), v, noise=Noise(1.001 * limit, 7)).resolved() == []
+    assert Exact(("a", "b"), v, noise=Noise(0.999 * limit, 7)).resolved() == [(0, 1)]
     assert Exact(("a", "b"), v, noise=Noise(0.01, 7)).resolved() == [(0, 1)]
     assert Exact(("a", "b"), v).resolved() == []
+
+
+def test_resolved_pairs_are_those_of_closed_testing():
+    """Holm's steps are the closure of Bonferroni's test: a pair is named if every set of pairs that it is in is refused."""
+    random = np.random.default_rng(0)
+    pairs, named = list(combinations(range(4), 2)), 0
+    for sigma in (0.2, 0.5, 1.0):
+        game = Exact(tuple("abcd"), random.normal(size=16), noise=Noise(sigma, 7))
+        chances = [game.probability(game.difference(*pair)) for pair in pairs]
+        sets = [members for size in range(1, 7) for members in combinations(range(6), size)]
+        refused = {members for members in sets if min(chances[k] for k in members) <= 0.05 / len(members)}
+        kept = [pairs[k] for k in range(6) if all(members in refused for members in sets if k in members)]
+        assert [tuple(sorted(pair)) for pair in game.resolved()] == kept
+        named += len(kept)
+    assert 0 < named < 18
+
+
+def test_equal_players_are_told_apart_in_one_table_of_twenty():
+    """The chance of any wrong name in a table. At two standard errors a pair it would be 0.35."""
+    random, runs = np.random.default_rng(0), 600
+    wrong = 0
+    for _ in range(runs):
+        sigma = sqrt(random.chisquare(7) / 7)
+        wrong += bool(Exact(PLAYERS, random.normal(size=32), noise=Noise(sigma, 7)).resolved())
+    assert wrong / runs <= 0.05 + 3 * sqrt(0.05 * 0.95 / runs)
+
+
+def test_without_noise_rounding_is_no_difference():
+    v = np.array([0.0, 0.1 + 0.2, 0.3, 0.6])
+    assert Exact(("a", "b"), v, noise=Noise(0.0, 7)).resolved() == []
+    assert Exact(("a", "b"), v + np.array([0, 1e-6, 0, 0]), noise=Noise(0.0, 7)).resolved() == [(0, 1)]
 
 
 def test_an_incomplete_table_is_an_error():

@@ -18,9 +18,13 @@ from math import comb, factorial, sqrt
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from underpaint.errors import UnderpaintError
+
+FAMILY_WISE = 0.05
+ROUNDING = 1e-9
+"""Of the largest value: a smaller difference may be the order of summation."""
 
 INCOMPLETE = "coalitions: the table is not complete; run `underpaint explain` again to go on with it"
 
@@ -116,7 +120,7 @@ class Game(ABC):
     """Whether every coalition's value is known."""
     source: ClassVar[str]
     """What Shapley values come from, in a word."""
-    criterion: ClassVar[str]
+    criterion: ClassVar[str] = "resolved at 95 % over all pairs, Holm"
     """What tells two players apart, in words."""
 
     @abstractmethod
@@ -127,9 +131,10 @@ class Game(ABC):
     def difference(self, i: int, j: int) -> Estimate:
         """φ_i − φ_j: surer than its parts, for they share their noise."""
 
+    @property
     @abstractmethod
-    def apart(self, difference: Estimate) -> bool:
-        """Whether a difference is not 0 for sure: `criterion`."""
+    def freedom(self) -> int:
+        """Degrees of freedom of a difference's standard error; 0 where no noise was measured."""
 
     @property
     def caveat(self) -> str:
@@ -168,14 +173,31 @@ class Game(ABC):
         weights[-1], weights[0] = 1, -1
         return self.estimate(weights)
 
+    def probability(self, difference: Estimate) -> float:
+        """Two-sided p of Student's t for a difference of 0; 1 where no noise was measured.
+
+        Without any noise (σ = 0) a difference is one where it is more than rounding.
+        """
+        if difference.error is None:
+            return 1.0
+        if difference.error == 0:
+            return float(abs(difference.value) <= ROUNDING * float(np.nanmax(np.abs(self.values))))
+        return 2 * float(stdtr(self.freedom, -abs(difference.value) / difference.error))
+
     def resolved(self) -> list[tuple[int, int]]:
-        """Pairs (i, j) of which φ_i is the larger for sure."""
-        found = []
-        for i, j in combinations(range(len(self.players)), 2):
-            difference = self.difference(i, j)
-            if self.apart(difference):
-                found.append((i, j) if difference.value > 0 else (j, i))
-        return found
+        """Pairs (i, j) of which φ_i is the larger, in their own order.
+
+        Holm's steps (1979, "A simple sequentially rejective multiple test procedure") keep the chance that any one pair
+        is named wrongly at `FAMILY_WISE`, over all pairs of the players.
+        """
+        differences = {(i, j): self.difference(i, j) for i, j in combinations(range(len(self.players)), 2)}
+        chances = {pair: self.probability(found) for pair, found in differences.items()}
+        kept: set[tuple[int, int]] = set()
+        for pair in sorted(chances, key=lambda pair: chances[pair]):
+            if chances[pair] > FAMILY_WISE / (len(chances) - len(kept)):
+                break
+            kept.add(pair)
+        return [(i, j) if found.value > 0 else (j, i) for (i, j), found in differences.items() if (i, j) in kept]
 
 
 @dataclass(frozen=True)
@@ -184,7 +206,6 @@ class Exact(Game):
 
     whole = True
     source = "coalitions"
-    criterion = "two standard errors"
 
     @classmethod
     def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float]) -> Exact:
@@ -209,8 +230,9 @@ class Exact(Game):
         w = shapley_weights(len(self.players))
         return self.estimate(w[i] - w[j])
 
-    def apart(self, difference: Estimate) -> bool:
-        return difference.error is not None and abs(difference.value) > 2 * difference.error
+    @property
+    def freedom(self) -> int:
+        return 0 if self.noise is None else self.noise.freedom
 
     def interactions(self) -> dict[tuple[int, int], Estimate]:
         return {pair: self.estimate(w) for pair, w in interaction_weights(len(self.players)).items()}

@@ -92,7 +92,6 @@ class Sampled(Game):
 
     whole = False
     source = "permutations"
-    criterion = "95 % intervals of the differences"
 
     @classmethod
     def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float], drawn: Sequence[Order]) -> Sampled:
@@ -120,9 +119,10 @@ class Sampled(Game):
         means = self._means()
         return self._sampled(means[:, i] - means[:, j], _length_of_difference(len(self.players)))
 
-    def apart(self, difference: Estimate) -> bool:
-        low, high = difference.low, difference.high
-        return low is not None and high is not None and not low <= 0 <= high
+    @property
+    def freedom(self) -> int:
+        pairs = len(self.orders) // 2 - 1
+        return pairs if self.noise is None else min(pairs, self.noise.freedom)
 
     def interactions(self) -> dict[tuple[int, int], Estimate]:
         raise UnderpaintError(
@@ -148,12 +148,11 @@ class Sampled(Game):
     def _sampled(self, means: np.ndarray, length: float) -> Estimate:
         """Of a figure: its mean by pair of orders, and the length of its weights in an exact table."""
         value, pairs = float(means.mean()), len(means)
-        variance, freedom = float(means.var(ddof=1)) / pairs, pairs - 1
+        variance = float(means.var(ddof=1)) / pairs
         if self.noise is not None:
             variance += (self.noise.sigma * length) ** 2 / self.tables
-            freedom = min(freedom, self.noise.freedom)
         error = sqrt(variance)
-        reach = float(stdtrit(freedom, 0.975)) * error
+        reach = float(stdtrit(self.freedom, 0.975)) * error
         return Estimate(value, error, value - reach, value + reach)
 
 
