@@ -96,12 +96,16 @@ def curve(shared: Path, out: Path) -> None:
 
 
 def precision(shared: Path, out: Path) -> None:
-    """Prints both precisions' figures on the yardstick's own pair."""
+    """Prints figures and seconds of both networks in both precisions, on the yardstick's own pair."""
     pair = next(p for p in yardstick.pairs(shared, "tune") if p.number == TUBINGEN)
     columns = (*yardstick.FIGURES, "seconds")
-    print("| size | precision | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
+    print("| size | network, precision | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 2) + "|")
     for size in (256, 512):
-        recipes = {name: {"network": "vgg19", "size": size, "precision": name} for name in ("float32", "bf16")}
+        recipes: dict[str, dict[str, Any]] = {
+            f"{network}, {number}": {"network": network, "size": size, "precision": number}
+            for network in ("compact", "vgg19")
+            for number in ("float32", "bf16")
+        }
         for name, row in yardstick.measure(pair, recipes, shared, out / f"precision-{size}").items():
             print(f"| {size} | {name} | " + " | ".join(f"{row[c]:.3f}" for c in columns), "|", flush=True)
 
