@@ -119,6 +119,30 @@ def test_line_search_backs_away_from_what_is_not_finite():
     assert 0 < found.length < 0.02
 
 
+def test_a_function_with_rounding_errors_is_not_searched_for_a_lucky_one():
+    """Values off by up to 1e-3, gradients right: told so, the search takes one or two trials a step and still comes near."""
+    curvature, errors = torch.logspace(0, 2, 50, dtype=torch.float64), 1e-3
+
+    def run(noise):
+        trials = 0
+
+        def evaluate(x):
+            nonlocal trials
+            trials += 1
+            true = 1 + 0.5 * float(curvature @ x.square())
+            return true * (1 + errors * math.sin(1e7 * float(x.sum()))), curvature * x
+
+        x, minimiser = normal(50), LBFGS()
+        for _ in range(60):
+            x = minimiser.step(x, *evaluate(x), evaluate, 0.1, noise).image
+        return trials - 60, 0.5 * float(curvature @ x.square())
+
+    (told, near), (untold, far) = run(2 * errors), run(0.0)
+    assert told < 2 * 60 < untold / 2
+    assert near < errors / 10
+    assert near < far
+
+
 def test_nothing_moves_where_there_is_no_descent():
     x = torch.zeros(3, dtype=torch.float64)
     assert LBFGS().step(x, 0.0, torch.zeros(3, dtype=torch.float64), lambda p: (0.0, p), 0.1).length == 0

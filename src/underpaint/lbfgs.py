@@ -97,31 +97,38 @@ class Trial:
     gradient: torch.Tensor
 
 
-def wolfe(probe: Callable[[float], Trial], start: Trial, first: float) -> Trial:
+def wolfe(probe: Callable[[float], Trial], start: Trial, first: float, noise: float = 0.0) -> Trial:
     """A step length that meets the strong Wolfe conditions, or the best that 20 trials found (perhaps `start`).
 
-    `probe(length)` evaluates along the line; `start` is the trial at 0, whose slope must be negative.
+    Args:
+        probe: evaluates along the line.
+        start: the trial at 0, whose slope must be negative.
+        noise: how far values may be off. They may rise by so much: near a minimum the slopes alone say where it lies, and a
+            search for a smaller value would look for a lucky error (Hager & Zhang 2005, "A new conjugate gradient method
+            with guaranteed descent and an efficient line search", eq. 4.1, approximate Wolfe conditions).
     """
     before, length = start, first
     best = start
     for count in range(MAX_TRIALS):
         here = probe(length)
         best = here if math.isfinite(here.value) and here.value < best.value else best
-        if not _decreases(here, start) or (count and here.value >= before.value):
-            return _zoom(probe, start, before, here, best, MAX_TRIALS - count - 1)
+        if not _decreases(here, start, noise) or (count and here.value >= before.value + noise):
+            return _zoom(probe, start, before, here, best, MAX_TRIALS - count - 1, noise)
         if abs(here.slope) <= -CURVATURE * start.slope:
             return here
         if here.slope >= 0:
-            return _zoom(probe, start, here, before, best, MAX_TRIALS - count - 1)
+            return _zoom(probe, start, here, before, best, MAX_TRIALS - count - 1, noise)
         before, length = here, 2 * length
     return best
 
 
-def _zoom(probe: Callable[[float], Trial], start: Trial, low: Trial, high: Trial, best: Trial, trials: int) -> Trial:
+def _zoom(
+    probe: Callable[[float], Trial], start: Trial, low: Trial, high: Trial, best: Trial, trials: int, noise: float
+) -> Trial:
     for _ in range(trials):
         here = probe(_between(low, high))
         best = here if math.isfinite(here.value) and here.value < best.value else best
-        if not _decreases(here, start) or here.value >= low.value:
+        if not _decreases(here, start, noise) or here.value >= low.value + noise:
             high = here
         else:
             if abs(here.slope) <= -CURVATURE * start.slope:
@@ -134,8 +141,8 @@ def _zoom(probe: Callable[[float], Trial], start: Trial, low: Trial, high: Trial
     return best
 
 
-def _decreases(here: Trial, start: Trial) -> bool:
-    return here.value <= start.value + SUFFICIENT_DECREASE * here.length * start.slope
+def _decreases(here: Trial, start: Trial, noise: float) -> bool:
+    return here.value <= start.value + SUFFICIENT_DECREASE * here.length * start.slope + noise
 
 
 def _between(low: Trial, high: Trial) -> float:
@@ -223,6 +230,7 @@ class LBFGS:
         gradient: torch.Tensor,
         evaluate: Callable[[torch.Tensor], tuple[float, torch.Tensor]],
         first_move: float,
+        noise: float = 0.0,
     ) -> Move:
         """The way to the next picture, within the bounds; to the same one when no descent was found.
 
@@ -231,6 +239,7 @@ class LBFGS:
             value, gradient: the function's there.
             evaluate: value and gradient at another picture.
             first_move: the largest change of a pixel that the first trial of a new history makes, 0..1.
+            noise: how far values may be off, relative to `value`.
         """
         direction, held, outward = self.direction(image, gradient)
         slope = _dot(direction, gradient)
@@ -253,7 +262,7 @@ class LBFGS:
             return Trial(length, there, _dot(g.masked_fill(~moving, 0), direction), g)
 
         first = 1.0 if self.hessian.pairs else first_move / float(direction.abs().max())
-        found = wolfe(probe, Trial(0.0, value, slope, gradient), first)
+        found = wolfe(probe, Trial(0.0, value, slope, gradient), first, noise * abs(value))
         moved = move(found.length)
         if not found.length:
             self.hessian.pairs.clear()

@@ -21,6 +21,9 @@ from underpaint.ledger import Ledger, resample
 from underpaint.objective import Evaluation, Objective, TermValue
 from underpaint.recipe import Recipe
 
+NOISE = {"bf16": 2.0**-7}
+"""How far the objective may be off, relative to itself, by precision: the spacing of bf16's numbers."""
+
 NORMS_EVERY = 10
 
 
@@ -224,7 +227,7 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
         # The line search backs away from what is not finite, whether in the value or in the slope.
         return total if bool(torch.isfinite(gradient).all()) else math.inf, gradient
 
-    move = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate)
+    move = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate, NOISE.get(recipe.precision, 0.0))
     if state.ledger is not None:
         state.ledger.moved_by_lbfgs(move, here.parts)
     state.image = move.image
