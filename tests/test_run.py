@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import underpaint
@@ -38,6 +39,14 @@ def test_runs_lower_the_loss_and_come_again(pair, tiny_weights, tmp_path, optimi
     assert np.array_equal(loaded.pastiche, runs[0].pastiche)
     png = np.asarray(Image.open(tmp_path / "a/pastiche.png"))
     assert np.array_equal(png, np.rint(loaded.pastiche.astype(np.float64) * 255))
+
+
+def test_a_torch_device_is_taken(pair, tiny_weights, tmp_path):
+    told = [
+        underpaint.start(*pair, out=tmp_path / name, weights=tiny_weights, device=device, **QUICK).device
+        for name, device in {"name": "cpu", "device": torch.device("cpu")}.items()
+    ]
+    assert told == [torch.device("cpu")] * 2
 
 
 def test_folder_holds_every_number(pair, tiny_weights, tmp_path):

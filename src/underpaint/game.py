@@ -188,7 +188,7 @@ class Game(ABC):
         """Pairs (i, j) of which φ_i is the larger, in their own order.
 
         Holm's steps (1979, "A simple sequentially rejective multiple test procedure") keep the chance that any one pair
-        is named wrongly at `FAMILY_WISE`, over all pairs of the players.
+        is named wrongly at `FAMILY_WISE`, over all pairs of the players, where the noise of coalitions is independent.
         """
         differences = {(i, j): self.difference(i, j) for i, j in combinations(range(len(self.players)), 2)}
         chances = {pair: self.probability(found) for pair, found in differences.items()}

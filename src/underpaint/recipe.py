@@ -228,7 +228,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_plain(part) for part in value) if type(value) in (list, tuple) else value
+        return tuple(_plain(part) for part in value)
     return value.tolist() if hasattr(value, "tolist") else value  # without an import of either
 
 
