@@ -95,7 +95,7 @@ def _mark_scales(axes: Any, history: Sequence[Row], recipe: Recipe) -> None:
             xycoords=("data", "axes fraction"),
             fontsize=6.5,
             color="0.4",
-            xytext=(2, -1),
+            xytext=(0, 2),
             textcoords="offset points",
-            va="top",
+            va="bottom",
         )

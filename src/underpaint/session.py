@@ -42,7 +42,7 @@ CHECKPOINT_SHARE = 0.05
 """... or more where writing a checkpoint takes longer than this share of the time between two."""
 
 
-COMPACT_NOTE = "VGG-19 (80 MB) paints a little nearer to the style: add --polish 10, or --network vgg19 (3 times as long)"
+COMPACT_NOTE = "VGG-19 (80 MB) paints a little nearer to the style: add --polish 10, or --network vgg19 (about twice as long)"
 
 
 @dataclass(frozen=True)
