@@ -36,12 +36,13 @@ from underpaint.explanation import Explanation, conclude
 from underpaint.game import Exact, shapley_weights
 from underpaint.optimise import optimise
 from underpaint.painter import open_judge, panel
+from underpaint.recipe import Preset
 from underpaint.session import Session, prepare
 from underpaint.validation import concordance
 
 THREADS = 2
 SIZE = 256
-PRESET = "gatys"
+PRESET: Preset = "gatys"
 """The recipe that docs/explain.md's tables were painted with; it was the default then."""
 VARIANTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "main": (tuple(range(1, 21)), {}),

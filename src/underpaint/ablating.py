@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from underpaint import device, gallery, quality, session
 from underpaint.coalitions import groups, mask_of, named
@@ -20,6 +20,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Source
 from underpaint.judges import HEADLINE
+from underpaint.keywords import Keywords, spelt_out
 from underpaint.painter import Painter, Progress, open_judge
 from underpaint.run import create_folder, keep_inputs
 from underpaint.session import Session, Wish
@@ -127,6 +128,7 @@ def default_configs(players: Sequence[str]) -> list[str]:
     return [name for name in known if known[name] and not name.startswith("only:")]
 
 
+@spelt_out(Keywords)
 def start(
     content: Source,
     style: Source,
@@ -134,7 +136,7 @@ def start(
     out: str | Path,
     configs: Sequence[str] = (),
     judge: str | None = None,
-    **arguments: Any,
+    **arguments: Unpack[Keywords],
 ) -> Ablating:
     """Prepares an ablation, or goes on with the one in `out`.
 
@@ -154,9 +156,18 @@ def start(
     return Ablating(wish, chosen, judge, Path(out))
 
 
-def ablate(content: Source, style: Source, *, out: str | Path, **arguments: Any) -> Ablation:
+@spelt_out(Keywords)
+def ablate(
+    content: Source,
+    style: Source,
+    *,
+    out: str | Path,
+    configs: Sequence[str] = (),
+    judge: str | None = None,
+    **arguments: Unpack[Keywords],
+) -> Ablation:
     """`start` with all its arguments, then to the end."""
-    made = start(content, style, out=out, **arguments)
+    made = start(content, style, out=out, configs=configs, judge=judge, **arguments)
     for _ in made:
         pass
     return made.result

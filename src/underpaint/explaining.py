@@ -14,13 +14,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from underpaint import checkpoint, device, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Source
+from underpaint.keywords import Keywords, spelt_out
 from underpaint.painter import Painter, Progress, open_judge, panel
 from underpaint.recipe import Recipe
 from underpaint.run import TOTAL, check_free, create_folder, read_facts
@@ -151,6 +152,7 @@ class Explaining:
         return self.painter.enter(self.table, perturbation, mask, known)
 
 
+@spelt_out(Keywords)
 def start(
     content: Source,
     style: Source,
@@ -160,7 +162,7 @@ def start(
     judge: str | None = None,
     check_sanity: bool = False,
     permutations: int | None = None,
-    **arguments: Any,
+    **arguments: Unpack[Keywords],
 ) -> Explaining:
     """Prepares an explanation, or goes on with the one in `out` if that is of the same run.
 

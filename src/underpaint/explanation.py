@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from underpaint.explaining import Explaining
 from underpaint.game import Estimate, Game
 from underpaint.images import Source
 from underpaint.judges import DEPTHS, HEADLINE, SEES
+from underpaint.keywords import Keywords, spelt_out
 from underpaint.ledger import CLAMP, START
 from underpaint.run import Run, read_inputs
 from underpaint.sampled import Order
@@ -142,13 +143,33 @@ class Explanation:
         return self.run._repr_png_()
 
 
-def explain(content: Source, style: Source, *, out: str | Path, **arguments: Any) -> Explanation:
+@spelt_out(Keywords)
+def explain(
+    content: Source,
+    style: Source,
+    *,
+    out: str | Path,
+    seeds: int = 1,
+    judge: str | None = None,
+    check_sanity: bool = False,
+    permutations: int | None = None,
+    **arguments: Unpack[Keywords],
+) -> Explanation:
     """Paints the content in the style and explains it: `explaining.start` with all its arguments, then to the end.
 
     >>> found = underpaint.explain("photo.jpg", "painting.jpg", size=256, out="out/why")  # doctest: +SKIP
     >>> found.verdict  # doctest: +SKIP
     """
-    made = explaining.start(content, style, out=out, **arguments)
+    made = explaining.start(
+        content,
+        style,
+        out=out,
+        seeds=seeds,
+        judge=judge,
+        check_sanity=check_sanity,
+        permutations=permutations,
+        **arguments,
+    )
     for _ in made:
         pass
     return conclude(made)

@@ -22,7 +22,14 @@ from pydantic import (
 
 from underpaint.errors import UnderpaintError
 
+NetworkName = Literal["compact", "vgg19", "vgg16"]
+Pooling = Literal["max", "average"]
 Preset = Literal["draft", "standard", "fine", "gatys"]
+Optimizer = Literal["lbfgs", "adam"]
+Statistic = Literal["gram", "moments", "wasserstein", "sliced"]
+KeepColor = Literal["no", "luminance", "histogram", "covariance"]
+Start = Literal["content", "noise", "file"]
+Precision = Literal["auto", "float32", "bf16"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
@@ -103,14 +110,14 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    network: Literal["compact", "vgg19", "vgg16"] = "compact"
+    network: NetworkName = "compact"
     polish: int = Field(0, ge=0, le=100_000)
-    pooling: Literal["max", "average"] = "max"
+    pooling: Pooling = "max"
     size: int = Field(512, ge=32, le=8192)
     smallest: int = Field(91, ge=32, le=8192)
     preset: Preset = "standard"
     iterations: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = Field(default=(), max_length=32)
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    optimizer: Optimizer = "lbfgs"
     rate: float = Field(0.02, gt=0, le=1)
     final_rate: float = Field(0.02, gt=0, le=1)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
@@ -136,15 +143,15 @@ class Recipe(BaseModel):
     diagonals: float = Field(0.2, ge=0, le=0.5)
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)
-    statistic: Literal["gram", "moments", "wasserstein", "sliced"] = "wasserstein"
+    statistic: Statistic = "wasserstein"
     style_weights: tuple[Weight, ...] = ()
     style_scale: float = Field(1.0, ge=0.1, le=10)
     crop: bool = True
-    keep_color: Literal["no", "luminance", "histogram", "covariance"] = "no"
-    start: Literal["content", "noise", "file"] = "content"
+    keep_color: KeepColor = "no"
+    start: Start = "content"
     start_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
-    precision: Literal["auto", "float32", "bf16"] = "auto"
+    precision: Precision = "auto"
 
     @field_validator("style_layers")
     @classmethod

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Unpack, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from underpaint import checkpoint, convergence, device, faces, images, precision
 from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
 from underpaint.images import Picture, Source
+from underpaint.keywords import CarriedFields, Fields, Keywords, spelt_out
 from underpaint.networks import registry
 from underpaint.optimise import State, Step, optimise
 from underpaint.recipe import Recipe, make
@@ -289,7 +290,7 @@ def prepare(
     protect: Source | None = None,
     start_from: Source | None = None,
     options: Options | None = None,
-    **others: Any,
+    **others: Unpack[Fields],
 ) -> Wish:
     """Reads the pictures, makes the recipe and checks that they fit; the arguments are those of `start`, and so are the
     errors. Nothing is written, no network is opened."""
@@ -321,7 +322,10 @@ def _protected(protect: Source, content: Picture) -> Picture:
     return images.read(protect, field="protect")
 
 
-def start(content: Source, style: Source | Sequence[Source], *, out: str | Path | None = None, **arguments: Any) -> Session:
+@spelt_out(Keywords)
+def start(
+    content: Source, style: Source | Sequence[Source], *, out: str | Path | None = None, **arguments: Unpack[Keywords]
+) -> Session:
     """Prepares a run; iterate over the result to paint.
 
     Args:
@@ -367,13 +371,16 @@ def _override(recipe: Recipe | None, given: Mapping[str, Any]) -> dict[str, Any]
     return own | dict(given)
 
 
-def stylize(content: Source, style: Source | Sequence[Source], **arguments: Any) -> Run:
+@spelt_out(Keywords)
+def stylize(
+    content: Source, style: Source | Sequence[Source], *, out: str | Path | None = None, **arguments: Unpack[Keywords]
+) -> Run:
     """Paints the content in the style and returns the finished run: `start` with all its arguments, then to the end.
 
     >>> run = underpaint.stylize("photo.jpg", "painting.jpg", size=512, out="out/first")  # doctest: +SKIP
     >>> run.losses["style/relu3_1"]  # doctest: +SKIP
     """
-    return start(content, style, **arguments).finish()
+    return start(content, style, out=out, **arguments).finish()
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Session:
@@ -430,7 +437,10 @@ def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> Non
         session.notes.append(f"the picture may differ in its last digits: {'; '.join(changed)}")
 
 
-def carry_on(folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **others: Any) -> Session:
+@spelt_out(CarriedFields)
+def carry_on(
+    folder: str | Path, size: int, *, out: str | Path, options: Options | None = None, **others: Unpack[CarriedFields]
+) -> Session:
     """Prepares a run that starts from a finished one's picture and goes to a larger size.
 
     Args:
