@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from underpaint.drawing import drawing
 from underpaint.files import write_bytes
 from underpaint.recipe import Recipe
 from underpaint.run import TOTAL, Row
@@ -24,14 +25,8 @@ def draw(folder: Path, history: Sequence[Row], recipe: Recipe) -> None:
     """
     if not history:
         return
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     # A fixed salt and no date: equal runs give equal files.
-    with rc_context({"svg.hashsalt": "underpaint", "font.size": 9}):
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(9, 3.6, {"svg.hashsalt": "underpaint", "font.size": 9}) as figure:
         left, right = figure.subplots(1, 2)
         _parts(left, history)
         _layers(right, history)

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from underpaint.errors import UnderpaintError
 
+SHARED, PRIVATE = 0o644, 0o600
+"""Modes of files: others on the machine may read them, or may not. They may never write, whatever the umask."""
 
-def write_bytes(path: Path, data: bytes) -> None:
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = SHARED) -> None:
     """Replaces `path` by `data`: a temporary file beside it, flushed to disk, then renamed over it.
 
     Whoever reads `path` sees the old file or the new one. On failure the temporary file is removed.
+
+    Args:
+        mode: of the new file, less what the process's umask takes off. The umask is never touched: it is the whole
+            process's, and a file that another thread made in that moment came out for everybody to write.
 
     Raises:
         UnderpaintError: the folder is missing, full or not to be written.
     """
     path = Path(path)
-    temporary: str | None = None
+    temporary = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(temporary, _FRESH, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise UnderpaintError(f"{path}: cannot be written ({error.strerror}); choose a folder that can be written") from None
-    except BaseException:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = f"cannot be written ({error.strerror}); choose a folder that can be written"
+            raise UnderpaintError(f"{path}: {reason}") from None
         raise

@@ -14,6 +14,7 @@ import torch
 from underpaint import images
 from underpaint.coalitions import mask_of
 from underpaint.columns import BANDS, bands, cosines
+from underpaint.drawing import drawing
 from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE
 from underpaint.table import Table
@@ -22,15 +23,6 @@ from underpaint.table import Table
 def save(path: Path, rgb: np.ndarray) -> None:
     """An (H, W, 3) picture, 0..1, as PNG."""
     images.write(path, np.clip(rgb, 0, 1).astype(np.float32))
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _write(figure: Any, path: Path) -> None:
@@ -64,13 +56,13 @@ def draw_coalitions(
     across = min(6, len(cells))
     down = -(-len(cells) // across)
     height, width = content.shape[2:]
-    figure = _figure(2 * across, down * (2 * height / width + 0.35))
-    every = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, (title, picture) in zip(every, cells, strict=False):
-        _show(axes, picture, title)
-    for axes in every[len(cells) :]:
-        axes.set_axis_off()
-    _write(figure, folder / "gallery.png")
+    with drawing(2 * across, down * (2 * height / width + 0.35), {}) as figure:
+        every = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (title, picture) in zip(every, cells, strict=False):
+            _show(axes, picture, title)
+        for axes in every[len(cells) :]:
+            axes.set_axis_off()
+        _write(figure, folder / "gallery.png")
 
 
 def draw_region(
@@ -92,14 +84,14 @@ def draw_region(
     """
     from matplotlib.patches import Rectangle
 
-    figure = _figure(2.4 * (len(origins) + 1), 2.6)
-    every = figure.subplots(1, len(origins) + 1)
-    _show(every[0], pastiche, "pastiche")
-    every[0].add_patch(Rectangle(box[:2], *box[2:], fill=False, color="white", lw=1.5))
-    for axes, (layer, origin) in zip(every[1:], origins.items(), strict=True):
-        light = np.clip(origin / max(float(np.percentile(origin, 99.5)), 1e-12), 0, 1)[..., None]
-        _show(axes, style * (0.25 + 0.75 * light), f"{layer}: {shares[layer]:.0%} of the change")
-    _write(figure, path)
+    with drawing(2.4 * (len(origins) + 1), 2.6, {}) as figure:
+        every = figure.subplots(1, len(origins) + 1)
+        _show(every[0], pastiche, "pastiche")
+        every[0].add_patch(Rectangle(box[:2], *box[2:], fill=False, color="white", lw=1.5))
+        for axes, (layer, origin) in zip(every[1:], origins.items(), strict=True):
+            light = np.clip(origin / max(float(np.percentile(origin, 99.5)), 1e-12), 0, 1)[..., None]
+            _show(axes, style * (0.25 + 0.75 * light), f"{layer}: {shares[layer]:.0%} of the change")
+        _write(figure, path)
 
 
 def draw_ledger(
@@ -116,23 +108,23 @@ def draw_ledger(
     names = [name for name in columns if float(np.abs(columns[name]).max()) > 0]
     height, width = pastiche.shape[1:]
     each = 1.9
-    figure = _figure(each * (len(names) + 1), 2 * each * height / width + 3.4)
-    grid = figure.add_gridspec(3, len(names) + 1, height_ratios=[each * height / width] * 2 + [2.6])
-    _show(figure.add_subplot(grid[0, 0]), pastiche.transpose(1, 2, 0), "pastiche")
-    share = np.sum([acted[name] for name in names], axis=0)
-    reach = max(float(np.percentile(np.abs(acted[name]), 99)) for name in names)
-    _show(figure.add_subplot(grid[1, 0]), share, "all columns", cmap="PuOr_r", vmin=-reach, vmax=reach)
-    for place, name in enumerate(names, 1):
-        column = columns[name]
-        loudest = max(float(np.percentile(np.abs(column), 99)), 1e-6)
-        picture = np.clip(0.5 + 0.5 * column / loudest, 0, 1).transpose(1, 2, 0)
-        _show(figure.add_subplot(grid[0, place]), picture, f"{_short(name)}\n±{loudest:.2f}")
-        options = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
-        _show(figure.add_subplot(grid[1, place]), acted[name], f"{_short(name)}: along the change", **options)
-    half = (len(names) + 1) // 2
-    _draw_bands(figure.add_subplot(grid[2, :half]), {name: columns[name] for name in names})
-    _draw_cosines(figure.add_subplot(grid[2, half:]), {name: columns[name] for name in names})
-    _write(figure, folder / "ledger.png")
+    with drawing(each * (len(names) + 1), 2 * each * height / width + 3.4, {}) as figure:
+        grid = figure.add_gridspec(3, len(names) + 1, height_ratios=[each * height / width] * 2 + [2.6])
+        _show(figure.add_subplot(grid[0, 0]), pastiche.transpose(1, 2, 0), "pastiche")
+        share = np.sum([acted[name] for name in names], axis=0)
+        reach = max(float(np.percentile(np.abs(acted[name]), 99)) for name in names)
+        _show(figure.add_subplot(grid[1, 0]), share, "all columns", cmap="PuOr_r", vmin=-reach, vmax=reach)
+        for place, name in enumerate(names, 1):
+            column = columns[name]
+            loudest = max(float(np.percentile(np.abs(column), 99)), 1e-6)
+            picture = np.clip(0.5 + 0.5 * column / loudest, 0, 1).transpose(1, 2, 0)
+            _show(figure.add_subplot(grid[0, place]), picture, f"{_short(name)}\n±{loudest:.2f}")
+            options = {"cmap": "PuOr_r", "vmin": -reach, "vmax": reach}
+            _show(figure.add_subplot(grid[1, place]), acted[name], f"{_short(name)}: along the change", **options)
+        half = (len(names) + 1) // 2
+        _draw_bands(figure.add_subplot(grid[2, :half]), {name: columns[name] for name in names})
+        _draw_cosines(figure.add_subplot(grid[2, half:]), {name: columns[name] for name in names})
+        _write(figure, folder / "ledger.png")
 
 
 def _short(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from underpaint.errors import UnderpaintError
+from underpaint.files import SHARED
 
 Progress = Callable[[int, int | None], None]
 VARIABLE, CACHE_VARIABLE = "UNDERPAINT_WEIGHTS", "UNDERPAINT_CACHE"
@@ -161,6 +162,7 @@ def fetch(file: WeightsFile, cache: Path | None = None, progress: Progress | Non
             os.fsync(out.fileno())
         if _hash(temporary, "md5") != file.md5:
             raise UnderpaintError(f"{file.url}: arrived damaged (its MD5 is not {file.md5}); try again, or {instead}")
+        temporary.chmod(SHARED)
         os.replace(temporary, folder / file.filename)
         temporary = None
     except requests.RequestException as error:

@@ -12,6 +12,7 @@ import numpy as np
 from underpaint import charts, images, records
 from underpaint.attribution import Attribution
 from underpaint.coalitions import mask_of
+from underpaint.drawing import drawing
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.explanation import SPATIAL
@@ -157,18 +158,12 @@ FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Evidence], tuple[float, floa
 
 def render(width: float, height: float, draw: Draw, kind: str) -> bytes:
     """A figure of exactly that size, as a file of that kind. Equal figures give equal bytes."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     metadata: dict[str, Any] = {
         "pdf": {"CreationDate": None, "Producer": None, "Creator": "underpaint"},
         "svg": {"Date": None, "Creator": "underpaint"},
         "png": {"Software": "underpaint"},
     }
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(width, height, STYLE) as figure:
         draw(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])

@@ -11,6 +11,7 @@ import numpy as np
 
 from underpaint import charts
 from underpaint.attribution import Attribution
+from underpaint.drawing import drawing
 from underpaint.game import Game
 from underpaint.recipe import Recipe
 from underpaint.run import Row
@@ -36,14 +37,8 @@ STYLE: dict[Any, Any] = {
 
 def svg(width: float, height: float, draw: Callable[[Any], None], alternative: str) -> str:
     """What `draw` makes of a figure of so many inches, as an `<svg>` with alternative text."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     # The salt makes the ids inside a chart its own: they share one page.
-    with rc_context(STYLE | {"svg.hashsalt": alternative}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(width, height, STYLE | {"svg.hashsalt": alternative}) as figure:
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
