@@ -2,6 +2,12 @@
 
 import importlib.util
 import os
+
+# Before PyTorch starts: tests run one a core (`-n`), and two threads on tiny pictures are slower than one. They wait asleep:
+# spinning threads of one process starve the next.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from pathlib import Path
 
 import numpy as np
