@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from underpaint.run import Run
     from underpaint.session import Options, Session, carry_on, resume, start, stylize
 
+    __version__: str
+
 _HOME = {
     "Ablation": "ablating",
     "Explanation": "explanation",
@@ -55,6 +57,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("underpaint")
+        except PackageNotFoundError:  # a copy of the source that was never installed
+            return "unknown"
     if name not in _HOME:
         raise AttributeError(f"module 'underpaint' has no attribute {name!r}")
     return getattr(import_module(f"underpaint.{_HOME[name]}"), name)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 
-from underpaint.cli.terminal import app
+import typer
+
+from underpaint.cli.terminal import app, printable
+from underpaint.commands import command
 from underpaint.cores import wait_passively
 from underpaint.errors import UnderpaintError
 
@@ -17,11 +21,34 @@ for _room in ("paint", "explain", "show"):
 def main() -> None:
     """The entry point: an error that the user can mend is one line and exit code 2."""
     wait_passively()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names that are no text come out as the bytes that they are; what the terminal has no letter for, spelt out.
+        unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf8")
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False, prog_name="underpaint")
     except UnderpaintError as error:
-        print(f"underpaint: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("underpaint: stopped", file=sys.stderr)
-        sys.exit(130)
+        _end(str(error))
+    except typer.TyperException as error:
+        _end(*_misused(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _end("stopped", 130)
+    else:
+        sys.exit(code)
+
+
+def _misused(error: typer.TyperException) -> tuple[str, int]:
+    """What the parser says of a command that it cannot read, in one line; without any command, the help."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return error.format_message(), error.exit_code
+    if not sys.argv[1:]:
+        print(context.get_help())
+        sys.exit(error.exit_code)
+    words = context.command_path.split()[1:]
+    return f"{error.format_message().rstrip('.')}; see {command(*words, '--help')}", error.exit_code
+
+
+def _end(message: str, code: int = 2) -> None:
+    print(f"underpaint: {printable(' '.join(message.split(chr(10))))}", file=sys.stderr)
+    sys.exit(code)

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from underpaint.cli.terminal import console
+from underpaint.cli.terminal import console, note
+from underpaint.commands import resume
 
 
 @contextmanager
@@ -23,9 +24,9 @@ def painting(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
     """
     schedule = session.recipe.schedule()
     columns = (
-        TextColumn("{task.fields[size]:>9}"),
+        TextColumn("{task.fields[size]:>9}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[count]}", markup=False),
         TimeRemainingColumn(),
     )
     bar, losses = Progress(*columns, console=console), Text()
@@ -39,7 +40,7 @@ def painting(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
         bar.update(task, completed=done, size=size, count=f"{n}/{schedule[step.scale]}")
         losses.plain = loss_line(step)
         if step.scale_done and not live and not quiet:
-            console.print(f"{size} px done: {losses.plain}", highlight=False, soft_wrap=True)
+            note(f"{size} px done: {losses.plain}")
 
     with Live(Group(bar, losses), console=console, refresh_per_second=8) if live else nullcontext():
         yield show
@@ -57,7 +58,7 @@ def loss_line(step: Any) -> str:
 
 def advance(made: Any, quiet: bool) -> None:
     """Goes through it under a bar that knows the time left; in a log file, a line every tenth."""
-    columns = (TextColumn("{task.description:>14}"), BarColumn(bar_width=32), TextColumn("{task.fields[count]}"))
+    columns = (TextColumn("{task.description:>14}", markup=False), BarColumn(bar_width=32), TextColumn("{task.fields[count]}", markup=False))
     bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal)
     tenth = 0
     try:
@@ -68,15 +69,16 @@ def advance(made: Any, quiet: bool) -> None:
                 bar.update(task, completed=share, description=state.doing, count=f"{share:.0%}")
                 if int(share * 10) > tenth and not quiet and not console.is_terminal:
                     tenth = int(share * 10)
-                    console.print(f"{share:.0%}, {state.doing}", highlight=False)
+                    note(f"{share:.0%}, {state.doing}")
     except KeyboardInterrupt:
-        console.print(f"Stopped. The same command goes on from {made.folder}", highlight=False)
+        note(f"Stopped. Go on with: {resume(made.folder, made.session.options.weights)}")
         raise typer.Exit(130) from None
 
 
 def download_bar() -> Any:
     """A progress callback that opens a bar at the first bytes and closes it at the last."""
-    bar = Progress(TextColumn("  weights"), BarColumn(), DownloadColumn(), console=console)
+    columns = (TextColumn("  weights", markup=False), BarColumn(), DownloadColumn())
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
     task = bar.add_task("", total=None)
 
     def progress(done: int, total: int | None) -> None:

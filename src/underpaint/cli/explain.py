@@ -31,7 +31,7 @@ from underpaint.cli.options import (
     Threads,
     Weights,
 )
-from underpaint.cli.terminal import app, console
+from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import explain_on
 from underpaint.errors import UnderpaintError
 
@@ -114,11 +114,11 @@ def where(
     left, top, width, height = numbers
     shares = Explanation.load(folder).draw_region((left, top, width, height), path)
     if as_json:
-        print(json.dumps({"picture": str(path), "shares": shares}))
+        answer(json.dumps({"picture": str(path), "shares": shares}))
         return
     for term, share in shares.items():
-        console.print(f"{term:>20}  {share:6.1%}", highlight=False)
-    console.print(f"{path}", highlight=False)
+        answer(f"{term:>20}  {share:6.1%}")
+    answer(f"{path}")
 
 
 @app.command()
@@ -181,8 +181,9 @@ def ablate(
     bars.advance(made, quiet)
     result = made.result
     if as_json:
-        print(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
+        answer(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
     elif not quiet:
         for name, outcomes in result.outcomes.items():
-            console.print(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}", highlight=False)
-        console.print(f"{folder / 'gallery.png'}, {folder / 'ablation.csv'}", highlight=False)
+            answer(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}")
+        answer(f"{folder / 'gallery.png'}")
+        answer(f"{folder / 'ablation.csv'}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from underpaint.cli.bars import download_bar
-from underpaint.cli.terminal import console
+from underpaint.cli.terminal import note
 from underpaint.errors import UnderpaintError
 
 
@@ -74,7 +74,7 @@ def start_kind(start: str | None) -> str | None:
 def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool, cores: Any = None) -> Any:
     from underpaint.session import Options
 
-    announce = None if quiet else lambda text: console.print(text, highlight=False)
+    announce = None if quiet else note
     return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar(), cores)
 
 

@@ -35,7 +35,7 @@ from underpaint.cli.options import (
     Threads,
     Weights,
 )
-from underpaint.cli.terminal import app
+from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import explain_on, paint_on
 from underpaint.errors import UnderpaintError
 
@@ -222,10 +222,10 @@ def networks(weights: Weights = None, as_json: AsJson = False) -> None:
     found = registry.entries(weights)
     if as_json:
         rows = [{"name": e.name, "layers": e.layers, "weights": e.at_hand and str(e.at_hand)} for e in found]
-        print(json.dumps(rows))
+        answer(json.dumps(rows))
         return
     for entry in found:
-        print(f"{entry.name}: {_place(entry)}\n  {' '.join(entry.layers)}")
+        answer(f"{entry.name}: {_place(entry)}\n  {' '.join(entry.layers)}")
 
 
 def _place(entry: Any) -> str:

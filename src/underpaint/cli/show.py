@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn
 
 from underpaint.cli.fields import options_of
 from underpaint.cli.options import (
     AsJson,
     Device,
-    Quiet,
     Weights,
 )
-from underpaint.cli.terminal import app, console
+from underpaint.cli.terminal import answer, app, console, note, printable
 from underpaint.errors import UnderpaintError
 
 
@@ -32,7 +32,7 @@ def report(
 
     with console.status("writing the page") if console.is_terminal else nullcontext():
         path = page.build(folder, weights)
-    console.print(f"{path}", highlight=False)
+    answer(f"{path}")
 
 
 @app.command()
@@ -49,11 +49,12 @@ def figures(
     with console.status("drawing") if console.is_terminal else nullcontext():
         written = [str(path) for path in press]
     if as_json:
-        print(json.dumps({"folder": str(press.out), "files": written, "missing": press.missing}))
+        answer(json.dumps({"folder": str(press.out), "files": written, "missing": press.missing}))
         return
     for line in press.missing:
-        console.print(f"Not there: {line}", highlight=False, soft_wrap=True)
-    console.print(f"{press.out}: {len(written)} files", highlight=False)
+        note(f"Not there: {line}")
+    note(f"{len(written)} files")
+    answer(f"{press.out}")
 
 
 @app.command()
@@ -65,7 +66,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="A new .csv file for the figures in full.")] = None,
     device: Device = "auto",
     weights: Weights = None,
-    quiet: Quiet = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show the table alone, without progress and notes.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure several pastiches alike: style, colour, strokes, structure kept, perceptual distance."""
@@ -74,7 +75,8 @@ def compare(
     if out is not None and out.exists():
         raise UnderpaintError(f"--out {out}: is there already; name a new file")
     options = options_of(weights, device, False, 0, quiet)
-    with Progress(console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=len(pastiches))
         found = comparing.compare(
             pastiches,
@@ -83,19 +85,19 @@ def compare(
             network=network,
             weights=weights,
             device=device,
-            progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=printable(name)),
             announce=options.announce,
             download=options.progress,
         )
     if out is not None:
         found.write_csv(out)
     if as_json:
-        print(json.dumps(found.as_dict()))
+        answer(json.dumps(found.as_dict()))
         return
-    _print_comparison(found)
+    _print_comparison(found, quiet)
 
 
-def _print_comparison(found: Any) -> None:
+def _print_comparison(found: Any, quiet: bool) -> None:
     """One column a pastiche, one line a measure: names are long and measures are many."""
     from rich.table import Table
 
@@ -104,18 +106,21 @@ def _print_comparison(found: Any) -> None:
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("measure")
     for row in found.rows:
-        table.add_column(f"{row.name}\n{row.width}×{row.height}", justify="right", overflow="fold")
+        table.add_column(f"{printable(row.name)}\n{row.width}×{row.height}", justify="right", overflow="fold")
     table.add_column("better")
     for name in found.measures:
         m = MEASURES[name]
         cells = [f"{row.values[name]:.3f}" if name in row.values else "-" for row in found.rows]
         table.add_row(name, *cells, f"{m.better} ({m.against})")
-    Console().print(table)
+    # In a pipe a line is as long as it must be.
+    Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
+    if quiet:
+        return
     for row in found.rows:
         for line in dict.fromkeys((*row.missing.values(), *row.notes)):
-            console.print(f"{row.name}: {line}", highlight=False, soft_wrap=True)
+            note(f"{row.name}: {line}")
     for line in found.notes:
-        console.print(f"Note: {line}", highlight=False, soft_wrap=True)
+        note(f"Note: {line}")
 
 
 @app.command()
@@ -138,5 +143,5 @@ def studio(
 
     with server.listen(host, port) as listener:
         runner = Runner(runs, workers, Limits(size=max_size), device, weights)
-        console.print(f"Studio: http://{host}:{port}/ (Ctrl-C ends it; runs are kept in {runs})", highlight=False)
+        note(f"Studio: http://{host}:{port}/ (Ctrl-C ends it; runs are kept in {runs})")
         server.serve(runner, listener, host_name or ())

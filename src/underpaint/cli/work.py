@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from underpaint.cli import bars
-from underpaint.cli.terminal import console
+from underpaint.cli.terminal import answer, console, note
+from underpaint.commands import resume
 
 
 def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
@@ -21,29 +22,28 @@ def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
             for step in session:
                 show(step)
     except KeyboardInterrupt:
-        console.print(f"Stopped. Go on with: underpaint resume {session.folder}", highlight=False)
+        note(f"Stopped. Go on with: {resume(session.folder, session.options.weights)}")
         raise typer.Exit(130) from None
     run = session.run
     if as_json:
         keys = ("status", "steps", "seconds", "losses", "peak_memory_bytes")
-        print(json.dumps({"folder": str(session.folder), **{key: run.facts.get(key) for key in keys}}))
+        answer(json.dumps({"folder": str(session.folder), **{key: run.facts.get(key) for key in keys}}))
     elif not quiet:
-        console.print(f"{session.folder / 'pastiche.png'} ({run.facts['seconds']:.0f} s)", highlight=False)
+        note(f"Painted in {run.facts['seconds']:.0f} s")
+        answer(f"{session.folder / 'pastiche.png'}")
 
 
 def _announce(session: Any) -> None:
     from underpaint.estimate import estimate
 
-    for note in session.notes:
-        console.print(f"Note: {note}", highlight=False)
+    for line in session.notes:
+        note(f"Note: {line}")
     height, width = session.scene.size(-1)
     guess = estimate(session.scene)
     recipe = session.recipe
-    console.print(
+    note(
         f"{recipe.network} on {session.device} in {recipe.precision}: {width}×{height} px, {session.steps} steps, "
-        f"{guess.bytes / 2**30:.1f} GiB, about {guess.seconds:.0f} s{_cores(session)}",
-        highlight=False,
-        soft_wrap=True,
+        f"{guess.bytes / 2**30:.1f} GiB, about {guess.seconds:.0f} s{_cores(session)}"
     )
 
 
@@ -60,22 +60,20 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
     from underpaint.report import page
 
     if not quiet:
-        for note in made.session.notes:
-            console.print(f"Note: {note}", highlight=False)
+        for line in made.session.notes:
+            note(f"Note: {line}")
         seconds = estimate(made.session.scene).seconds * made.runs
         drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
-        told = (
-            f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.session)}"
-        )
-        console.print(told, highlight=False)
+        note(f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.session)}")
     bars.advance(made, quiet)
-    with nullcontext() if quiet else console.status("drawing conclusions"):
+    with console.status("drawing conclusions") if console.is_terminal and not quiet else nullcontext():
         found = conclude(made)
         path = page.build(found.folder, made.session.options.weights)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
-        print(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
+        answer(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
     elif not quiet:
         for sentence in found.verdict:
-            console.print(f"- {sentence}", highlight=False)
-        console.print(f"{path}, and all figures beside it (schema.md says what is what)", highlight=False)
+            answer(f"- {sentence}")
+        note("All figures lie beside the page; schema.md says what is what")
+        answer(f"{path}")
