@@ -75,7 +75,7 @@ def test_json_is_one_line_of_numbers(run, paint, tmp_path):
 def test_says_what_it_will_cost_and_where_the_picture_is(run, paint, tmp_path):
     code, out, err = run(*paint())
     assert code == 0
-    assert out == ""
+    assert out == f"{tmp_path / 'run/pastiche.png'}\n"
     text = " ".join(err.split())
     assert "64×48 px" in text
     assert "GiB" in text
@@ -277,7 +277,7 @@ def test_mask_alone(refused, paint, pair):
 def test_nothing_is_overwritten(run, refused, paint, tmp_path):
     assert run(*paint("run", "--quiet"))[0] == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    refused(*paint(), says=("--out", "already holds a run", "underpaint resume"))
+    refused(*paint(), says=("--out", "already holds a run", "underpaint stylize --from"))
     refused("resume", tmp_path / "run", says="finished")
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     (tmp_path / "file").write_text("in the way")

@@ -32,7 +32,8 @@ def test_only_what_was_given_counts_as_set():
     assert make({"preset": "fine", "seed": 3}).model_fields_set == {"preset", "seed"}
     base = make({"seed": 3, "iterations": (7,), "statistic": "sliced"})
     assert make(_override(base, {"size": 64})).iterations == (7,)
-    assert make(_override(base, {"preset": "draft"})).iterations == PRESETS["adam"]["draft"]["iterations"]
+    assert make(_override(base, {"preset": "draft"})).iterations == (7,)
+    assert make(_override(make({"seed": 3}), {"preset": "draft"})).iterations == PRESETS["lbfgs"]["draft"]["iterations"]
     assert make(_override(base, {"statistic": "gram"})).optimizer == "lbfgs"
     assert make(_override(base, {"seed": 4})).model_fields_set == {"seed", "iterations", "statistic"}
 

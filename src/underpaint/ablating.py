@@ -10,9 +10,9 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from underpaint import device, gallery, quality, session
 from underpaint.coalitions import groups, mask_of, named
@@ -22,8 +22,9 @@ from underpaint.images import Source
 from underpaint.judges import HEADLINE
 from underpaint.keywords import Keywords, spelt_out
 from underpaint.painter import Painter, Progress, open_judge
-from underpaint.run import create_folder, keep_inputs
-from underpaint.session import Session, Wish
+from underpaint.recipe import make
+from underpaint.run import create_folder, keep_inputs, read_inputs
+from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
 FILE, ROWS = "ablation.json", "ablation.csv"
@@ -63,12 +64,9 @@ class Ablating:
     def _claim(self, judge: str) -> None:
         """Writes ablation.json, or checks that the one there is of the same run."""
         path = self.folder / FILE
-        own = {"recipe": self.session.recipe.model_dump(mode="json"), "judge": judge}
+        own: dict[str, Any] = {"recipe": self.session.recipe.model_dump(mode="json"), "judge": judge}
         if path.exists():
-            try:
-                facts = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UnderpaintError(f"{path}: damaged ({error}); name another --out") from None
+            facts = read_facts(self.folder)
             hashes = {role: picture.sha256 for role, picture in self.session.scene.pictures.by_role().items()}
             before = {entry["role"]: entry["sha256"] for entry in facts["inputs"]}
             if {key: facts[key] for key in own} != own or before != hashes:
@@ -81,7 +79,8 @@ class Ablating:
             chosen = {} if cores is None else {"cores": cores.facts()}
             inputs = keep_inputs(self.folder, self.session.scene.pictures)
         environment = device.describe(self.session.device)
-        facts = own | {"inputs": inputs, "configs": self.configs, "environment": environment} | chosen
+        networks = self.session.networks
+        facts = own | {"inputs": inputs, "configs": self.configs, "networks": networks, "environment": environment} | chosen
         write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
 
     def __iter__(self) -> Iterator[Progress]:
@@ -154,6 +153,33 @@ def start(
     wish = session.prepare(content, style, **arguments).exact()
     chosen = list(configs) or default_configs(tuple(wish.recipe.style_layers))
     return Ablating(wish, chosen, judge, Path(out))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """ablation.json.
+
+    Raises:
+        UnderpaintError: missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UnderpaintError(f"{path}: cannot be read ({error}); run the ablation again, into another --out") from None
+
+
+def resume(folder: str | Path, options: Options | None = None) -> Ablating:
+    """Goes on with the ablation in a folder.
+
+    Raises:
+        UnderpaintError: not the folder of an ablation, or its pictures or weights are not to be had.
+    """
+    folder = Path(folder)
+    facts, options = read_facts(folder), options or Options()
+    if options.weights is None and "networks" in facts:
+        options = replace(options, weights=session.own_weights(facts))
+    recipe = make(facts["recipe"], source=f"{folder / FILE}: ")
+    return Ablating(Wish(recipe, read_inputs(folder, facts), options), list(facts["configs"]), facts["judge"], folder)
 
 
 @spelt_out(Keywords)

@@ -239,6 +239,20 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value  # without an import of either
 
 
+def said(recipe: Recipe) -> Recipe:
+    """The same recipe, of which only those fields count as set that its preset and optimiser do not bring along: of a recipe
+    that was kept whole, what somebody asked for."""
+    named: dict[str, Any] = {"preset": recipe.preset}
+    for name in ("statistic", "optimizer"):  # each decides what the ones after it would be by themselves
+        if getattr(make(named), name) != getattr(recipe, name):
+            named[name] = getattr(recipe, name)
+    plain = make(named)
+    own = {name for name in Recipe.model_fields if getattr(plain, name) != getattr(recipe, name)} | named.keys()
+    if recipe.preset == Recipe.model_fields["preset"].default:
+        own.discard("preset")
+    return Recipe.model_construct(own, **{name: getattr(recipe, name) for name in Recipe.model_fields})
+
+
 def weights_of(layers: Iterable[str], preset: str = "standard") -> dict[str, float]:
     """Style layers given by name alone, each with the weight that the preset's own layer of its block has; 1 without one."""
     by_block = {layer.partition("_")[0]: weight for layer, weight in make({"preset": preset}).style_layers.items()}
@@ -252,8 +266,37 @@ def read_toml(path: Path) -> dict[str, Any]:
         UnderpaintError: the file is missing, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise UnderpaintError(f"--recipe {path}: {error.strerror}; name a TOML file that can be read") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UnderpaintError(f"--recipe {path}: not TOML: {error}") from None
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The fields in a recipe's TOML.
+
+    Raises:
+        UnderpaintError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UnderpaintError(f"--recipe {where}: not TOML: {error}") from None
+
+
+def to_toml(fields: Mapping[str, Any]) -> str:
+    """Fields of a recipe as TOML, one a line: what `parse` reads back as they were."""
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in fields.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(part) for part in value) + "]"
+    if isinstance(value, str):  # JSON's strings are TOML's, but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool | int | float):
+        return str(value).lower()  # `true`, `1`, `0.5`, `1e-05`, `inf`
+    raise TypeError(f"a {type(value).__name__} has no form in TOML")

@@ -24,12 +24,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from underpaint import checkpoint, images
+from underpaint import checkpoint, commands, images
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Picture
 from underpaint.optimise import Step
-from underpaint.recipe import Recipe, make
+from underpaint.recipe import Recipe, make, said
 from underpaint.scene import Pictures, finish
 
 FORMAT = 2
@@ -148,8 +148,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def recipe_of(facts: dict[str, Any], folder: Path) -> Recipe:
-    """The recipe in run.json; one from before there was `crop` cropped nothing."""
-    return make({"crop": False} | facts["recipe"], source=f"{folder / 'run.json'}: ")
+    """The recipe in run.json, of which what its preset brings along does not count as set; one from before there was `crop`
+    cropped nothing."""
+    return said(make({"crop": False} | facts["recipe"], source=f"{folder / 'run.json'}: "))
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
@@ -199,9 +200,20 @@ class HistoryFile:
 def check_free(folder: Path) -> None:
     """Raises an `UnderpaintError` if the folder holds a run already. Looks only; `create_folder` makes it."""
     if any((folder / name).exists() for name in ("run.json", "pastiche.png", "coalitions.csv")):
-        raise UnderpaintError(
-            f"--out {folder}: already holds a run; name another folder, or continue it with `underpaint resume {folder}`"
-        )
+        raise UnderpaintError(f"--out {folder}: already holds a run; name another folder{_instead(folder)}")
+
+
+def _instead(folder: Path) -> str:
+    """What can be done with what a folder holds, as a command that does it."""
+    if any((folder / name).exists() for name in ("explain.json", "ablation.json")):
+        return f", or go on with it: {commands.resume(folder)}"
+    try:
+        facts = read_facts(folder)
+        if facts["status"] == "finished":
+            return f", or carry it to a larger size: {commands.carry(folder, recipe_of(facts, folder).size)}"
+    except (UnderpaintError, KeyError):
+        return ""
+    return f", or go on with it: {commands.resume(folder)}"
 
 
 def create_folder(folder: Path) -> None:

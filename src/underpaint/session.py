@@ -11,7 +11,7 @@ from typing import Any, Protocol, Unpack, cast
 import numpy as np
 import torch
 
-from underpaint import checkpoint, convergence, device, faces, images, precision, timelapse
+from underpaint import checkpoint, commands, convergence, device, faces, images, precision, timelapse
 from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
 from underpaint.images import Picture, Source
@@ -144,6 +144,19 @@ class Session:
         return self.scene.notes
 
     @property
+    def networks(self) -> list[dict[str, str]]:
+        """Those that paint, in run.json's words."""
+        return [
+            {
+                "name": each.network.name,
+                "weights": each.path.name,
+                "path": str(each.path.resolve()),
+                "sha256": each.sha256,
+            }
+            for each in self._opened
+        ]
+
+    @property
     def steps(self) -> int:
         """How many steps the whole run has (fewer if it may stop on convergence)."""
         return sum(self.recipe.schedule())
@@ -202,15 +215,7 @@ class Session:
             "recipe": self.recipe.model_dump(mode="json"),
             "recipe_sha256": self.recipe.digest(),
             "inputs": known.get("inputs") or keep_inputs(folder, self.scene.pictures),
-            "networks": [
-                {
-                    "name": each.network.name,
-                    "weights": each.path.name,
-                    "path": str(each.path.resolve()),
-                    "sha256": each.sha256,
-                }
-                for each in self._opened
-            ],
+            "networks": self.networks,
             "frames": self.options.frames,
             "deterministic": self.options.deterministic,
             "notes": self.notes,
@@ -364,11 +369,9 @@ def _split(options: Options | None, others: Mapping[str, Any]) -> tuple[Options,
 
 
 def _override(recipe: Recipe | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the recipe was given, with the given fields over it; a new preset brings its numbers along."""
-    own = {} if recipe is None else recipe.model_dump(exclude_unset=True)
-    if "preset" in given:
-        own = {name: value for name, value in own.items() if name not in ("iterations", "stop")}
-    return own | dict(given)
+    """What the recipe was given, with the given fields over it. What nobody gave is as preset and optimiser say: as the given
+    ones say, where there are such."""
+    return ({} if recipe is None else recipe.model_dump(exclude_unset=True)) | dict(given)
 
 
 @spelt_out(Keywords)
@@ -390,8 +393,9 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
     if read_facts(Path(folder))["status"] == "finished":
+        size = recipe_of(read_facts(Path(folder)), Path(folder)).size
         raise UnderpaintError(
-            f"{folder}: this run is finished; carry it on with `underpaint stylize --from {folder} --size N`"
+            f"{folder}: this run is finished; carry it to a larger size: {commands.carry(Path(folder), size)}"
         )
     return reopen(folder, options)
 
@@ -417,13 +421,19 @@ def reopen(folder: str | Path, options: Options | None = None) -> Session:
 
 def _as_before(options: Options, facts: Mapping[str, Any]) -> Options:
     """A run's own frames and determinism, and its device and weights where nothing else is asked for and they are here."""
-    before, weights = facts["environment"]["device"], Path(facts["networks"][-1]["path"])
+    before = facts["environment"]["device"]
     own: dict[str, Any] = {"frames": facts["frames"], "deterministic": facts["deterministic"]}
     if options.device == "auto" and before in device.present():
         own["device"] = before
-    if options.weights is None and facts["networks"][-1]["name"] in registry.FILES and weights.is_file():
-        own["weights"] = weights
+    if options.weights is None:
+        own["weights"] = own_weights(facts)
     return replace(options, **own)
+
+
+def own_weights(facts: Mapping[str, Any]) -> Path | None:
+    """The weights file that a run was made with, if it is one that had to be found and is still there."""
+    last = facts["networks"][-1]
+    return Path(last["path"]) if last["name"] in registry.FILES and Path(last["path"]).is_file() else None
 
 
 def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:
@@ -457,14 +467,19 @@ def carry_on(
     facts = read_facts(folder)
     recipe = recipe_of(facts, folder)
     if facts["status"] != "finished":
-        raise UnderpaintError(f"--from {folder}: this run is not finished; `underpaint resume {folder}` first")
+        raise UnderpaintError(f"--from {folder}: this run is not finished; first go on with it: {commands.resume(folder)}")
+    if "start" in given:
+        raise UnderpaintError("--start: a run that is carried on starts at its own picture; leave this out")
     if size <= recipe.size:
         raise UnderpaintError(f"--size {size}: the run in {folder} has {recipe.size} px already; name a larger size")
     pictures = read_inputs(folder, facts)
     state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
     rgb = state.result[0].clamp(0, 1).permute(1, 2, 0).numpy()
     beginning = images.read(np.ascontiguousarray(rgb), field="start", min_side=1)
-    wanted = recipe.model_dump() | {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"} | given
-    session = Session(make(wanted), replace(pictures, start=beginning), chosen, Path(out))
+    carried = {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"}
+    wanted = make(_override(recipe, carried | given))
+    if chosen.weights is None and wanted.network == recipe.network and wanted.polish == recipe.polish:
+        chosen = replace(chosen, weights=own_weights(facts))
+    session = Session(wanted, replace(pictures, start=beginning), chosen, Path(out))
     create_folder(Path(out))
     return session

@@ -58,8 +58,9 @@ def loss_line(step: Any) -> str:
 
 def advance(made: Any, quiet: bool) -> None:
     """Goes through it under a bar that knows the time left; in a log file, a line every tenth."""
-    columns = (TextColumn("{task.description:>14}", markup=False), BarColumn(bar_width=32), TextColumn("{task.fields[count]}", markup=False))
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal)
+    doing, count = (TextColumn(text, markup=False) for text in ("{task.description:>14}", "{task.fields[count]}"))
+    hidden = quiet or not console.is_terminal
+    bar = Progress(doing, BarColumn(bar_width=32), count, TimeRemainingColumn(), console=console, disable=hidden)
     tenth = 0
     try:
         with bar:

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from underpaint import cores
-from underpaint.cli import bars
 from underpaint.cli.fields import given, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
@@ -32,7 +31,7 @@ from underpaint.cli.options import (
     Weights,
 )
 from underpaint.cli.terminal import answer, app
-from underpaint.cli.work import explain_on
+from underpaint.cli.work import ablate_on, explain_on
 from underpaint.errors import UnderpaintError
 
 
@@ -77,6 +76,7 @@ def explain(
         recipe,
         layer_weight,
         style_layers,
+        quiet,
         network=network,
         size=size,
         preset=preset,
@@ -162,6 +162,7 @@ def ablate(
         recipe,
         layer_weight,
         style_layers,
+        quiet,
         network=network,
         size=size,
         preset=preset,
@@ -178,12 +179,4 @@ def ablate(
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
-    bars.advance(made, quiet)
-    result = made.result
-    if as_json:
-        answer(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
-    elif not quiet:
-        for name, outcomes in result.outcomes.items():
-            answer(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}")
-        answer(f"{folder / 'gallery.png'}")
-        answer(f"{folder / 'ablation.csv'}")
+    ablate_on(made, quiet, as_json)

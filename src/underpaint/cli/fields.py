@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,26 @@ def options_of(weights: Path | None, device: str, deterministic: bool, frames: i
     return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar(), cores)
 
 
-def run_fields(
-    recipe: Path | None, layer_weight: list[str] | None, style_layers: str | None, **others: Any
-) -> tuple[dict[str, Any], Any]:
-    """A recipe's fields from flags, and the recipe of --recipe."""
+def recipe_file(path: Path | None, fields: Mapping[str, Any], quiet: bool) -> Any:
+    """The recipe of --recipe, `-` being standard input; told where it says itself what a preset beside it would bring."""
     from underpaint import recipe as recipes
 
+    if path is None:
+        return None
+    where = "standard input" if str(path) == "-" else str(path)
+    read = recipes.parse(sys.stdin.read(), where) if str(path) == "-" else recipes.read_toml(path)
+    recipe = recipes.make(read, source=f"--recipe {where}: ")
+    own = sorted({"iterations", "stop"} & recipe.model_fields_set - fields.keys())
+    if "preset" in fields and own and not quiet:
+        note(f"Note: --recipe {where} says {' and '.join(own)} itself, so that --preset {fields['preset']} does not")
+    return recipe
+
+
+def run_fields(
+    recipe: Path | None, layer_weight: list[str] | None, style_layers: str | None, quiet: bool, **others: Any
+) -> tuple[dict[str, Any], Any]:
+    """A recipe's fields from flags, and the recipe of --recipe."""
     fields = given(**{name: getattr(value, "value", value) for name, value in others.items()})
-    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    base = recipe_file(recipe, fields, quiet)
     fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
     return fields, base

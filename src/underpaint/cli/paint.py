@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from underpaint import cores
-from underpaint.cli.fields import content_layers_of, given, numbers_of, options_of, start_kind, style_layers_of
+from underpaint.cli.fields import content_layers_of, given, numbers_of, options_of, recipe_file, start_kind, style_layers_of
 from underpaint.cli.options import (
     AsJson,
     Crop,
@@ -36,7 +36,7 @@ from underpaint.cli.options import (
     Weights,
 )
 from underpaint.cli.terminal import answer, app
-from underpaint.cli.work import explain_on, paint_on
+from underpaint.cli.work import ablate_on, explain_on, paint_on
 from underpaint.errors import UnderpaintError
 
 
@@ -87,7 +87,6 @@ def stylize(
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the style of STYLE."""
-    from underpaint import recipe as recipes
     from underpaint import session
     from underpaint.run import Run
 
@@ -118,21 +117,18 @@ def stylize(
     )
     options = options_of(weights, device, deterministic, frames, quiet, cores.use(threads))
     if carry is not None:
-        if content is not None:
-            raise UnderpaintError("--from: the pictures are the run's own; leave CONTENT and STYLE out")
-        if protect is not None:
-            raise UnderpaintError("--from: a run keeps what it protects; leave --protect out, or paint anew with it")
+        _alone(content=content, recipe=recipe, start=start, content_mask=content_mask, style_mask=style_mask, protect=protect)
         if size is None:
             raise UnderpaintError("--from: say how large with --size N")
         del fields["size"]
-        if style_layers is not None or layer_weight:
-            fields["style_layers"] = style_layers_of(style_layers, layer_weight, fields.get("preset"), Run.load(carry).recipe)
+        before = Run.load(carry).recipe
+        fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), before))
         folder = out or carry.with_name(f"{carry.name}-{size}")
         paint_on(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
         return
     if content is None or not style:
         raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
-    base = None if recipe is None else recipes.make(recipes.read_toml(recipe), source=f"--recipe {recipe}: ")
+    base = recipe_file(recipe, fields, quiet)
     fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
     prepared = session.start(
         content,
@@ -149,21 +145,42 @@ def stylize(
     paint_on(prepared, quiet, as_json)
 
 
+KEPT = {
+    "content": "the pictures are the run's own; leave CONTENT and STYLE out",
+    "recipe": "a run keeps its recipe; leave --recipe out, or give single fields of it by their options",
+    "start": "a run goes on from its own picture; leave --start out",
+    "content_mask": "a run keeps its masks; leave --content-mask out, or paint anew with it",
+    "style_mask": "a run keeps its masks; leave --style-mask out, or paint anew with it",
+    "protect": "a run keeps what it protects; leave --protect out, or paint anew with it",
+}
+"""What cannot be given beside --from, and why."""
+
+
+def _alone(**others: Any) -> None:
+    """Refuses what --from would have to leave unread."""
+    for name, value in others.items():
+        if value is not None:
+            raise UnderpaintError(f"--from: {KEPT[name]}")
+
+
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped or killed.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of what was stopped or killed.")],
     device: Device = "auto",
     threads: Annotated[str, typer.Option(help="auto (as many as it had), or how many.")] = "auto",
     weights: Weights = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run or an explanation that was stopped or killed."""
-    from underpaint import explaining, session
+    """Go on with a run, an explanation or an ablation that was stopped or killed."""
+    from underpaint import ablating, explaining, session
 
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     if (folder / explaining.SETTINGS).exists():
         explain_on(explaining.resume(folder, options), quiet, as_json)
+        return
+    if (folder / ablating.FILE).exists():
+        ablate_on(ablating.resume(folder, options), quiet, as_json)
         return
     paint_on(session.resume(folder, options), quiet, as_json)
 

@@ -48,6 +48,8 @@ def version(asked: bool) -> None:
 
 @app.callback()
 def _every(
-    version: Annotated[bool, typer.Option("--version", help="Say which version this is.", callback=version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=version, is_eager=True)
+    ] = False,
 ) -> None:
     """Neural style transfer that explains itself."""

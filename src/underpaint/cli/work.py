@@ -77,3 +77,19 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
             answer(f"- {sentence}")
         note("All figures lie beside the page; schema.md says what is what")
         answer(f"{path}")
+
+
+def ablate_on(made: Any, quiet: bool, as_json: bool) -> None:
+    """Runs an ablation to its end and says what came of it."""
+    if not quiet:
+        for line in made.session.notes:
+            note(f"Note: {line}")
+    bars.advance(made, quiet)
+    result, folder = made.result, made.folder
+    if as_json:
+        answer(json.dumps({"folder": str(folder), "outcomes": result.outcomes}))
+    elif not quiet:
+        for name, outcomes in result.outcomes.items():
+            answer(f"{name:>14}  J {outcomes['heldout']:.3f}  content {outcomes['content']:.3f}")
+        answer(f"{folder / 'gallery.png'}")
+        answer(f"{folder / 'ablation.csv'}")
