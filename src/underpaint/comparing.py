@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from underpaint import commands, images
 from underpaint import device as devices
-from underpaint import images
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Picture
@@ -193,7 +193,7 @@ def _read(item: Path, content: Path | None, style: Path | None) -> _Item:
 def _read_run(folder: Path) -> _Item:
     facts = read_facts(folder)
     if not (folder / PASTICHE).is_file():
-        raise UnderpaintError(f"{folder}: holds no {PASTICHE} yet; go on with `underpaint resume {folder}`, or leave it out")
+        raise UnderpaintError(f"{folder}: holds no {PASTICHE} yet; leave it out, or go on with it: {commands.resume(folder)}")
     try:
         recipe, pictures = recipe_of(facts, folder), read_inputs(folder, facts)
         pictures = seen(recipe, pictures)

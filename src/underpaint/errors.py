@@ -11,4 +11,5 @@ class UnderpaintError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        # One line, but with every space that a file name has.
+        super().__init__(" ".join(part for line in message.splitlines() if (part := line.strip())))

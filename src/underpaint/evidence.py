@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from underpaint import ablating, explaining, images, records
+from underpaint import ablating, commands, explaining, images, records
 from underpaint.attribution import Attribution
 from underpaint.coalitions import groups
 from underpaint.errors import UnderpaintError
@@ -173,5 +173,5 @@ class Evidence:
         """Raises if the folder is of an explanation that has not come to its end."""
         if self.kind == "explain" and not (self.folder / records.VALIDATION).exists():
             raise UnderpaintError(
-                f"{self.folder}: this explanation is not finished; go on with `underpaint resume {self.folder}`"
+                f"{self.folder}: this explanation is not finished; go on with it: {commands.resume(self.folder)}"
             )

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from underpaint import attribution, columns, explaining, gallery, images, records, sanity, spatial, validation
+from underpaint import attribution, columns, commands, explaining, gallery, images, records, sanity, spatial, validation
 from underpaint.account import kappa
 from underpaint.attribution import Attribution, RunFacts, by_layer
 from underpaint.coalitions import groups, label, mask_of
@@ -61,7 +61,7 @@ class Explanation:
         folder = Path(folder)
         settings = explaining.read_settings(folder)
         if not (folder / records.VALIDATION).exists():
-            raise UnderpaintError(f"{folder}: this explanation is not finished; go on with `underpaint resume {folder}`")
+            raise UnderpaintError(f"{folder}: this explanation is not finished; go on with it: {commands.resume(folder)}")
         run = Run.load(folder)
         players = tuple(run.recipe.style_layers)
         found = {a.method: a for a in records.read_attributions(folder)}
