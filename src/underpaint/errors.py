@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """Text that every terminal, page and UTF-8 file can hold: what cannot be printed (bytes of a file's name that are not
+    UTF-8, control characters) as an escape, e.g. `\\udcff`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class UnderpaintError(Exception):
     """Something the user asked for cannot be done.
 
@@ -12,4 +18,4 @@ class UnderpaintError(Exception):
 
     def __init__(self, message: str) -> None:
         # One line, but with every space that a file name has.
-        super().__init__(" ".join(part for line in message.splitlines() if (part := line.strip())))
+        super().__init__(printable(" ".join(part for line in message.splitlines() if (part := line.strip()))))

@@ -8,10 +8,10 @@ from importlib import import_module
 
 import typer
 
-from underpaint.cli.terminal import app, printable
+from underpaint.cli.terminal import app
 from underpaint.commands import command
 from underpaint.cores import wait_passively
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, printable
 
 # The rooms' commands join the application as they are imported; help lists them in this order.
 for _room in ("paint", "explain", "show"):

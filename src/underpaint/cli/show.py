@@ -18,8 +18,8 @@ from underpaint.cli.options import (
     Device,
     Weights,
 )
-from underpaint.cli.terminal import answer, app, console, note, printable
-from underpaint.errors import UnderpaintError
+from underpaint.cli.terminal import answer, app, console, note
+from underpaint.errors import UnderpaintError, printable
 
 
 @app.command()

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from underpaint.errors import printable
+
 # Without Typer's markup, help is shown as it is written: square brackets too.
 app = typer.Typer(
     name="underpaint",
@@ -22,14 +24,9 @@ app = typer.Typer(
 console = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
-def printable(text: str) -> str:
-    """The text with characters that would steer a terminal, or are no text at all, spelt out."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def note(text: str) -> None:
     """Says something besides the result, on standard error."""
-    console.print(printable(text), soft_wrap=True)
+    console.print("\n".join(printable(line) for line in text.split("\n")), soft_wrap=True)
 
 
 def answer(text: str) -> None:
