@@ -1,10 +1,11 @@
-"""How quick the studio is and what it holds, as its issue asks: python benchmarks/studio.py [page] [cost] [told] [load]
+"""How quick the studio is and what it holds: python benchmarks/studio.py [page] [cost] [told] [load] [queue]
 
     page    seconds to the first paint of the page, and how often the live picture changes at 256 px (needs Chromium)
     cost    a run at 256 px as a job beside the same run on the command line, in turn
     told    how long jobs of 64 and 256 px were said to take, and took
     load    50 jobs of 64 px at once by 13 browsers, all but one of which leave then: how many were taken, how all ended,
             the server's memory before and after (needs Chromium)
+    queue   one look at the queue of a folder of 1,000 jobs, as it is and by reading every job's files
 
 Sample pictures that come with the package; the compact network, 2 threads.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +31,7 @@ import numpy as np
 
 import yardstick
 from underpaint import images, samples
-from underpaint.jobs.job import Order
+from underpaint.jobs.job import Job, Order
 from underpaint.jobs.runner import Limits, Runner
 from underpaint.studio.forecast import Forecast
 from underpaint.studio.form import LAYERS, Form
@@ -39,6 +41,7 @@ THREADS = 2
 PORT = 7867
 ADDRESS = f"http://127.0.0.1:{PORT}/"
 JOBS = 50
+THOUSAND = 1000
 
 
 def pictures(folder: Path) -> dict[str, Path]:
@@ -209,7 +212,23 @@ def load(folder: Path) -> None:
         print(f"the server's process: {before:.0f} MiB before, {during:.0f} MiB when all had asked, {after:.0f} MiB after")
 
 
-PARTS: dict[str, Callable[[Path], None]] = {"page": page, "cost": cost, "told": told, "load": load}
+def queue(folder: Path) -> None:
+    """Milliseconds, medians. A runner looks ten times a second, and every page that waits looks twice."""
+    for place in range(THOUSAND):
+        Job.create(folder, Order(kind="stylize"), {}).change("finished" if place % 50 else "queued")
+    runner = Runner(folder, workers=0)
+
+    def reading() -> list[Job]:
+        return sorted((job for job in runner.jobs() if job.state == "queued"), key=lambda job: (job.changed, job.name))
+
+    assert [job.name for job in reading()] == [job.name for job in runner.queue()]
+    for words, look in (("reading every job", reading), ("as it is", runner.queue)):
+        taken = [timeit.timeit(look, number=1) for _ in range(20)]
+        print(f"the queue among {THOUSAND} jobs, {words}: {1000 * float(np.median(taken)):.3f} ms", flush=True)
+    runner.close()
+
+
+PARTS: dict[str, Callable[[Path], None]] = {"page": page, "cost": cost, "told": told, "load": load, "queue": queue}
 
 
 def main() -> None:

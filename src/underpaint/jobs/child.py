@@ -1,11 +1,14 @@
 """The child process of a job: `python -m underpaint.jobs.child FOLDER` paints or explains, and tells how far it is.
 
 It goes on where it was stopped. It stops, keeping what there is, on SIGTERM or when its standard input ends: the parent holds
-the other end, so that no child outlives it. Exit codes: 0 finished, 2 an error that is in error.txt, 3 stopped.
+the other end, so that no child outlives it. Exit codes: 0 finished, 2 an error that is in error.txt, 3 stopped, 4 the disk is
+full.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import os
@@ -18,17 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from underpaint import cores
+from underpaint import cores, memory
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.jobs.job import Job, Order
 
-FINISHED, FAILED, STOPPED = 0, 2, 3
+FINISHED, FAILED, STOPPED, FULL = 0, 2, 3, 4
 PICTURE_SECONDS = 0.5
 """How often the live picture and the progress are written, at most."""
 
 COSTS = 0.05
 """The share of the time that live pictures may take: large ones come more seldom."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NICE = 5
 """The pages come first."""
@@ -174,12 +179,23 @@ def main() -> int:
         order = job.order
         done = (stylize if order.kind == "stylize" else explain)(job, order, stopping)
     except UnderpaintError as error:
-        write_bytes(job.folder / "error.txt", str(error).encode())
-        return FAILED
-    except MemoryError:
-        write_bytes(job.folder / "error.txt", b"out of memory; choose a smaller size")
-        return FAILED
+        return _failed(job, str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return FULL
+        if memory.ran_out(error):
+            return _failed(job, memory.ADVICE)
+        raise
     return FINISHED if done else STOPPED
+
+
+def _failed(job: Job, why: str) -> int:
+    """Says why; where the disk is full, by the exit code."""
+    if any(os.strerror(number) in why for number in DISK_FULL):
+        return FULL
+    with contextlib.suppress(UnderpaintError):
+        write_bytes(job.folder / "error.txt", why.encode())
+    return FAILED
 
 
 if __name__ == "__main__":

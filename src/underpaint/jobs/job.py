@@ -12,9 +12,12 @@ result/          the folder of the run or the explanation
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
+import shutil
+import stat
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -96,11 +99,15 @@ class Job:
             (folder / "inputs").mkdir(parents=True)
         except OSError as error:
             raise UnderpaintError(f"{runs}: {error.strerror}; name a folder for runs that can be written") from None
-        for name, data in pictures.items():
-            write_bytes(folder / "inputs" / name, data)
         job = cls(folder)
-        job.change("queued")
-        write_bytes(folder / "order.json", order.model_dump_json(indent=1).encode())
+        try:
+            for name, data in pictures.items():
+                write_bytes(folder / "inputs" / name, data)
+            job.change("queued")
+            write_bytes(folder / "order.json", order.model_dump_json(indent=1).encode())
+        except BaseException:  # half a job would take room for ever, and nobody would see it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return job
 
     @classmethod
@@ -194,5 +201,10 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """What it takes on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        """What it takes on disk. Files may go while they are counted: its child replaces them."""
+        total = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return total

@@ -7,26 +7,47 @@ All that it knows lies on disk: a runner that was killed and started again finds
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underpaint import images, session
+from underpaint import images, memory, session
 from underpaint.errors import UnderpaintError
+from underpaint.files import SHARED, write_bytes
 from underpaint.jobs import child
-from underpaint.jobs.job import NAME, RESUMABLE, WAITING, Job, Order, State
+from underpaint.jobs.index import Index
+from underpaint.jobs.job import RESUMABLE, WAITING, Job, Order, State
 from underpaint.networks import registry
 from underpaint.recipe import Recipe
 
 POLL_SECONDS = 0.1
+"""How often children are looked after; a new job begins at once."""
+
+LOOK_SECONDS = 1.0
+"""How often the folder is listed, for jobs that somebody else put there or took away."""
+
+REST_SECONDS = 5.0
+"""What follows a job that could not be begun or put down: a disk that is full is full for a while."""
+
 STOP_SECONDS = 60.0
 """A child that has not stopped by then is killed; it goes on from its last checkpoint."""
+
+LOG_BYTES, LOG_KEPT = 1_000_000, 100_000
+"""A log that is longer than the first loses all but its last bytes, as many as the second."""
+
+RESERVE = 200_000_000
+"""Bytes of the disk that are left for the jobs that are under way."""
+
+FULL = "the studio's disk is full; make room in Keep, then resume"
+KILLED = "was killed, as systems do when memory runs out; choose a smaller size"
 
 
 @dataclass(frozen=True)
@@ -72,19 +93,22 @@ class Runner:
             runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnderpaintError(f"--runs {runs}: {error.strerror}; name a folder that can be written") from None
-        self._lock, self._over = threading.RLock(), threading.Event()
+        self._lock, self._over, self._news = threading.RLock(), threading.Event(), threading.Event()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._wanted: dict[str, State] = {}
+        self._untold: dict[str, tuple[State, str]] = {}
+        self._rests = 0.0
+        self._index = Index(runs)
         for job in self.jobs():
             if job.state == "running":
-                job.change("stopped")
+                self._put(job, "stopped")
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
     def jobs(self) -> list[Job]:
         """All of them, the newest first."""
-        found = [Job(path) for path in self.runs.iterdir() if NAME.fullmatch(path.name) and (path / "order.json").is_file()]
-        return sorted(found, key=lambda job: job.name, reverse=True)
+        self._index.look()
+        return [Job(self.runs / name) for name in self._index.names()]
 
     def job(self, name: str) -> Job:
         """By name.
@@ -96,11 +120,12 @@ class Runner:
 
     def queue(self) -> list[Job]:
         """Those that wait, the next first."""
-        return sorted((job for job in self.jobs() if job.state == "queued"), key=lambda job: (job.changed, job.name))
+        return [Job(self.runs / name) for name in self._index.queue()]
 
     def place(self, job: Job) -> int | None:
         """How many wait before a job that waits; None if it does not wait."""
-        return next((i for i, each in enumerate(self.queue()) if each.name == job.name), None)
+        waiting = self._index.queue()
+        return waiting.index(job.name) if job.name in waiting else None
 
     def submit(self, order: Order, pictures: Mapping[str, Path]) -> Job:
         """Takes an order, after a look at its pictures and its recipe.
@@ -122,7 +147,10 @@ class Runner:
             raise UnderpaintError(_shown(str(error), order, pictures)) from None
         with self._lock:
             self._check_room(order.visitor)
-            return Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
+            job = Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
+            self._index.tell(job, "queued", job.changed)
+        self._news.set()
+        return job
 
     def weights_for(self, network: str) -> Path | None:
         """What a network is opened with: the compact one has its own and takes no others."""
@@ -159,27 +187,32 @@ class Runner:
             )
 
     def _check_room(self, visitor: str) -> None:
-        waiting = [job for job in self.jobs() if job.state in WAITING]
-        if len(waiting) >= self.limits.queue:
-            raise UnderpaintError(f"{len(waiting)} jobs are waiting, which is all this studio takes; try again later")
-        own = sum(job.visitor == visitor for job in waiting)
+        waiting, own = self._index.waiting(), self._index.waiting(visitor)
+        if waiting >= self.limits.queue:
+            raise UnderpaintError(f"{waiting} jobs are waiting, which is all this studio takes; try again later")
         if own >= self.limits.per_visitor:
             raise UnderpaintError(f"you have {own} jobs waiting or running, which is all; wait for one, or stop one")
         taken = self.taken()
         if taken > self.limits.disk:
             raise UnderpaintError(f"all runs take {taken / 1e9:.1f} GB of {self.limits.disk / 1e9:.1f} GB; make room in Keep")
+        if shutil.disk_usage(self.runs).free < RESERVE:
+            raise UnderpaintError("the studio's disk is full; make room in Keep")
 
     def taken(self) -> int:
         """Bytes that all runs take."""
-        return sum(job.bytes for job in self.jobs())
+        return sum(self._index.bytes(job.name) for job in self.jobs())
 
-    def oldest(self, most: int) -> list[Job]:
+    def oldest(self, most: int, may: Callable[[Job], bool] = lambda job: True) -> list[Job]:
         """The oldest jobs that neither wait nor run, without which all others take at most `most` bytes (or as near as can
-        be), the oldest first. Nothing is removed here: that takes somebody's consent."""
-        sizes = {job: job.bytes for job in reversed(self.jobs())}
+        be), the oldest first. Nothing is removed here: that takes somebody's consent.
+
+        Args:
+            may: whether a job is one that may go.
+        """
+        sizes = {job: self._index.bytes(job.name) for job in reversed(self.jobs())}
         left, found = sum(sizes.values()), list[Job]()
         for job, size in sizes.items():
-            if left > most and job.state not in WAITING:
+            if left > most and job.state not in WAITING and may(job):
                 found.append(job)
                 left -= size
         return found
@@ -199,13 +232,14 @@ class Runner:
                 self._wanted[job.name] = state
                 process.terminate()
             elif job.state in WAITING:
-                job.change(state)
+                self._put(job, state)
 
     def resume(self, job: Job) -> None:
         """Puts a job that was halted or that failed back into the queue."""
         with self._lock:
             if job.state in RESUMABLE:
-                job.change("queued")
+                self._put(job, "queued")
+        self._news.set()
 
     def remove(self, job: Job) -> None:
         """Deletes a job and all that came of it.
@@ -217,19 +251,32 @@ class Runner:
             if job.name in self._children:
                 raise UnderpaintError(f"{job.title}: is running; stop it before you remove it")
             shutil.rmtree(job.folder)
+            self._index.forget(job.name)
 
     def close(self) -> None:
         """Stops all children, which keep what they have, and ends."""
         self._over.set()
+        self._news.set()
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
+        looks = 0.0
+        while not self._over.is_set():
+            self._news.wait(POLL_SECONDS)
+            self._news.clear()
             # A folder that went away, or a full disk, must not end all other jobs.
-            with contextlib.suppress(OSError, UnderpaintError), self._lock:
+            with contextlib.suppress(OSError, UnderpaintError):
+                if time.monotonic() >= looks:
+                    looks = time.monotonic() + LOOK_SECONDS
+                    self._index.look()
+                    self._trim()
+            with self._lock:
                 self._reap()
-                for job in self.queue()[: self.workers - len(self._children)]:
-                    self._begin(job)
+                self._retell()
+                self._begin_next()
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             for process in self._children.values():
                 process.terminate()
@@ -242,15 +289,30 @@ class Runner:
         with self._lock:
             self._reap()
 
+    def _begin_next(self) -> None:
+        """Begins what there is room for. A job is `running` on disk before its child is there: none is begun twice."""
+        for job in self.queue()[: max(0, self.workers - len(self._children))]:
+            if self._over.is_set() or time.monotonic() < self._rests:
+                return
+            if job.state != "queued":  # somebody changed it behind our back, or it is gone
+                self._index.tell(job, job.state, job.changed)
+                continue
+            try:
+                self._put(job, "running")
+                self._begin(job)
+            except (OSError, UnderpaintError):
+                self._rests = time.monotonic() + REST_SECONDS
+                self._tell(job, "queued")
+
     def _begin(self, job: Job) -> None:
-        with (job.folder / "log.txt").open("ab") as log:
+        handle = os.open(job.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, SHARED)
+        with os.fdopen(handle, "ab") as log:
             self._children[job.name] = subprocess.Popen(
                 [sys.executable, "-m", child.__name__, str(job.folder)],
                 stdin=subprocess.PIPE,  # held open: when this process dies, the child reads its end
                 stdout=log,
                 stderr=log,
             )
-        job.change("running")
 
     def _reap(self) -> None:
         for name, process in list(self._children.items()):
@@ -262,15 +324,58 @@ class Runner:
                 process.stdin.close()
             job, wanted = Job(self.runs / name), self._wanted.pop(name, "stopped")
             if code == child.FINISHED:
-                job.change("finished")
+                self._tell(job, "finished")
             elif code in (child.STOPPED, -signal.SIGTERM):  # the latter before it could listen
-                job.change(wanted)
+                self._tell(job, wanted)
             else:
-                if not job.error:
-                    (job.folder / "error.txt").write_text(
-                        f"the process ended with code {code}; see log.txt", encoding="utf-8"
-                    )
-                job.change("failed")
+                self._tell(job, "failed", job.error or _why(code, job))
+
+    def _put(self, job: Job, state: State) -> None:
+        """A job's state, on disk and then in the index."""
+        job.change(state)
+        self._index.tell(job, state, job.changed)
+
+    def _tell(self, job: Job, state: State, why: str = "") -> None:
+        """The same for what has happened already, whether the disk takes it now or later."""
+        self._index.tell(job, state, time.time())
+        self._untold[job.name] = state, why
+        self._retell()
+
+    def _retell(self) -> None:
+        for name, (state, why) in list(self._untold.items()):
+            if name in self._children or not (job := Job(self.runs / name)).folder.is_dir():
+                del self._untold[name]
+                continue
+            with contextlib.suppress(OSError, UnderpaintError):
+                if why and not job.error:
+                    write_bytes(job.folder / "error.txt", why.encode())
+                self._put(job, state)
+                del self._untold[name]
+
+    def _trim(self) -> None:
+        """Keeps the end of logs that grow beyond measure."""
+        for name in list(self._children):
+            path = self.runs / name / "log.txt"
+            if path.stat().st_size > LOG_BYTES:
+                with path.open("r+b") as log:  # the child appends: it goes on after what is left
+                    log.seek(-LOG_KEPT, os.SEEK_END)
+                    kept = log.read()
+                    log.seek(0)
+                    log.write(b"...\n" + kept[kept.find(b"\n") + 1 :])
+                    log.truncate()
+
+
+def _why(code: int, job: Job) -> str:
+    """Why a child ended that left no word."""
+    if code == child.FULL:
+        return FULL
+    with contextlib.suppress(OSError), (job.folder / "log.txt").open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+        if memory.says_so(log.read().decode(errors="replace")):
+            return memory.ADVICE
+    if code == -getattr(signal, "SIGKILL", 9):
+        return KILLED
+    return f"the process ended with code {code}; see log.txt"
 
 
 def _shown(text: str, order: Order, pictures: Mapping[str, Path]) -> str:
