@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from underpaint import images, png16
+from underpaint import formats, images, png16
 from underpaint.errors import UnderpaintError
 
 
@@ -80,7 +80,7 @@ def test_same_bytes_and_srgb_profile(tmp_path, ramp, ending):
         images.write(tmp_path / f"{name}.{ending}", ramp / 65535, metadata={"recipe": "{}"})
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
     image = Image.open(tmp_path / f"a.{ending}")
-    assert images._is_srgb(image.info["icc_profile"])
+    assert formats.is_srgb(image.info["icc_profile"])
     assert images.read_metadata(tmp_path / f"a.{ending}")["recipe"] == "{}"
 
 
@@ -161,12 +161,12 @@ def test_bad_files(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
     Image.new("L", (30_000, 40)).save(tmp_path / "wide.png")
-    Image.new("RGB", (64, 64)).save(tmp_path / "other.gif")
+    Image.new("RGB", (64, 64)).save(tmp_path / "other.bmp")
     refused(tmp_path / "none.png", "none.png", "No such file")
     refused(tmp_path / "empty.png", "empty.png", "empty")
     refused(tmp_path / "cut.png", "cut.png", "damaged")
     refused(tmp_path / "text.png", "text.png", "convert")
-    refused(tmp_path / "other.gif", "other.gif", "convert")
+    refused(tmp_path / "other.bmp", "other.bmp", "convert")
     refused(tmp_path / "one.png", "one.png", "1×1")
     refused(tmp_path / "wide.png", "wide.png", "30000×40")
     refused(tmp_path, "folder")
@@ -188,7 +188,7 @@ def test_bomb_is_refused_from_its_header(tmp_path):
 
 def test_no_permission(tmp_path, monkeypatch):
     Image.new("RGB", (64, 64)).save(tmp_path / "locked.png")
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     refused(tmp_path / "locked.png", "locked.png", "Permission denied")
 
 

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Files: what they may be called, and writing one whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,3 +42,21 @@ def write_bytes(path: Path, data: bytes, mode: int = SHARED) -> None:
             reason = f"cannot be written ({error.strerror}); choose a folder that can be written"
             raise UnderpaintError(f"{path}: {reason}") from None
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8. A byte of a file's name that is none stands there as an escape, `\\udcff`, which is valid
+    everywhere and in JSON reads back as the name that it was."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def named(path: str | os.PathLike[str], field: str) -> Path:
+    """A path that somebody gave.
+
+    Raises:
+        UnderpaintError: it is empty (which would mean the current folder), or no operating system takes it.
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise UnderpaintError(f"{field}: {'holds a zero byte' if text else 'is empty'}; name a file or folder")
+    return Path(path)

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin
 
-from underpaint import png16
-from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint import formats, png16
+from underpaint.errors import UnderpaintError, printable
+from underpaint.files import named, write_bytes
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 MIN_SIDE = 32
-MAX_SIDE = 20_000
-MAX_PIXELS = 150_000_000
-_LIMIT = f"at most {MAX_SIDE:,} px a side and {MAX_PIXELS // 10**6} megapixels are read; make it smaller"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +30,12 @@ class Picture:
     Attributes:
         rgb: (height, width, 3) float32, sRGB, 0..1.
         alpha: (height, width) float32, 0..1; None when it is opaque.
-        name: the file's name, or what else it came from.
+        name: the file's name, or what else it came from; what cannot be printed in it is escaped.
         sha256: of the file's bytes, or of the array's.
         path: the file, or None.
+        data: the file's bytes, read once: a pipe is empty afterwards, and a file may change; None where there is no file.
+        ending: of a copy of the file, by its format, e.g. ".png".
+        notes: what a user should know of how it was read, without its name.
     """
 
     rgb: np.ndarray
@@ -45,6 +43,13 @@ class Picture:
     name: str
     sha256: str
     path: Path | None = None
+    data: bytes | None = None
+    ending: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        height, width = self.rgb.shape[:2]
+        return f"Picture({self.name}, {width}×{height} px{'' if self.alpha is None else ', with transparency'})"
 
 
 Source = str | os.PathLike[str] | np.ndarray | torch.Tensor | Image.Image | Picture
@@ -53,10 +58,11 @@ Source = str | os.PathLike[str] | np.ndarray | torch.Tensor | Image.Image | Pict
 def read(source: Source, field: str = "picture", min_side: int = MIN_SIDE) -> Picture:
     """Any source as a picture: oriented as EXIF says, colours converted from its ICC profile to sRGB.
 
-    Files are PNG, JPEG, WebP or TIFF, told by their content; grey, palette, CMYK, alpha; 8 and 16 bit (16-bit
-    pictures with an ICC profile other than sRGB are converted at 8 bits). Arrays are (H, W), (H, W, 1), (H, W, 3)
-    or (H, W, 4), tensors (C, H, W) or (1, C, H, W): bool, uint8, uint16, or floats in 0..1. Other types do not
-    say what is white.
+    Files are PNG, JPEG, WebP, TIFF, GIF, AVIF (by Pillow from 11.3 on) or HEIC (by pillow-heif), told by their content; grey,
+    palette, CMYK, alpha; 8 and 16 bit (16-bit pictures with an ICC profile other than sRGB are converted at 8 bits), TIFF of
+    floats in 0..1 too, which are taken for sRGB. Of several pictures in a file (frames, pages) the first. A file may be a
+    pipe: it is read once. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), tensors (C, H, W) or (1, C, H, W): bool,
+    uint8, uint16, or floats in 0..1. Other types do not say what is white.
 
     Args:
         source: a file name, array, tensor, PIL image or picture.
@@ -73,10 +79,9 @@ def read(source: Source, field: str = "picture", min_side: int = MIN_SIDE) -> Pi
     elif isinstance(source, np.ndarray):
         picture = _from_array(source, field)
     elif isinstance(source, Image.Image):
-        rgb, alpha = _split(_decoded(source))
-        picture = Picture(rgb, alpha, "image", _array_hash(rgb, alpha))
+        picture = _from_image(source, field)
     elif isinstance(source, str | os.PathLike):
-        picture = _from_file(Path(source), field)
+        picture = _from_file(source, field)
     else:
         raise UnderpaintError(f"{field}: a {type(source).__name__} is not a picture; give a file name or an array")
     height, width = picture.rgb.shape[:2]
@@ -88,18 +93,23 @@ def read(source: Source, field: str = "picture", min_side: int = MIN_SIDE) -> Pi
     return picture
 
 
-def _from_file(path: Path, field: str) -> Picture:
+def _from_file(source: str | os.PathLike[str], field: str) -> Picture:
+    path = named(source, field)
     where = f"{field} {path}"
-    if path.is_dir():
-        raise UnderpaintError(f"{where}: is a folder; name a picture file")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(formats.MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise UnderpaintError(f"{where}: is a folder; name a picture file") from None
     except OSError as error:
         raise UnderpaintError(f"{where}: {error.strerror}; name a picture file that can be read") from None
     if not data:
-        raise UnderpaintError(f"{where}: is empty; name a PNG, JPEG, WebP or TIFF file")
-    rgb, alpha = _decode(data, where)
-    return Picture(rgb, alpha, path.name, hashlib.sha256(data).hexdigest(), path)
+        raise UnderpaintError(f"{where}: is empty; name a picture file, e.g. PNG, JPEG, WebP or TIFF")
+    if len(data) > formats.MAX_BYTES:
+        raise UnderpaintError(f"{where}: is too large; {formats.LIMIT}")
+    found = formats.decode(data, where)
+    digest = hashlib.sha256(data).hexdigest()
+    return Picture(found.rgb, found.alpha, printable(path.name), digest, path, data, found.ending, found.notes)
 
 
 def dimensions(path: str | os.PathLike[str], field: str = "picture") -> tuple[int, int]:
@@ -108,153 +118,16 @@ def dimensions(path: str | os.PathLike[str], field: str = "picture") -> tuple[in
     Raises:
         UnderpaintError: missing, not a picture, or damaged.
     """
-    where = f"{field} {path}"
+    return formats.dimensions(Path(path), f"{field} {path}")
+
+
+def _from_image(image: Image.Image, field: str) -> Picture:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                return image.size
-    except Image.DecompressionBombError:
-        raise UnderpaintError(f"{where}: is too large; {_LIMIT}") from None
-    except UnidentifiedImageError:
-        raise UnderpaintError(f"{where}: is not a PNG, JPEG, WebP or TIFF picture; convert it to one") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise UnderpaintError(f"{where}: is damaged or cut off ({error}); save it anew") from None
-
-
-def _decode(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures; the limits below are ours.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_extent(image.size, where)
-            if deep := _deep(data, image):
-                return deep
-            return _split(_decoded(image))
-    except Image.DecompressionBombError:
-        raise UnderpaintError(f"{where}: is too large; {_LIMIT}") from None
-    except UnidentifiedImageError:
-        raise UnderpaintError(f"{where}: is not a PNG, JPEG, WebP or TIFF picture; convert it to one") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise UnderpaintError(f"{where}: is damaged or cut off ({error}); save it anew") from None
-
-
-def _check_extent(size: tuple[int, int], where: str) -> None:
-    width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise UnderpaintError(f"{where}: is {width}×{height} px; {_LIMIT}")
-
-
-def _deep(data: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """16-bit (or floating-point) colour that Pillow would cut to 8 bits; None for everything else."""
-    profile = image.info.get("icc_profile")
-    if profile and not _is_srgb(profile):
-        return None
-    if image.format == "PNG" and png16.is_deep(data):
-        array = png16.decode(data)
-    elif image.format == "TIFF" and (tiff := _tiff(data)) is not None:
-        array = tiff
-    else:
-        return None
-    return _split(_scaled(array, "TIFF"), image.getexif().get(274, 1))
-
-
-def _tiff(data: bytes) -> np.ndarray | None:
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        if page.dtype not in (np.uint16, np.float32, np.float64) or page.samplesperpixel not in (3, 4):
-            return None
-        if page.photometric != tifffile.PHOTOMETRIC.RGB:
-            return None
-        array = np.asarray(page.asarray())
-    return array.transpose(1, 2, 0) if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else array
-
-
-def _is_srgb(profile: bytes) -> bool:
-    try:
-        description = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError):
-        return False
-    return "srgb" in description.lower()
-
-
-def _decoded(image: Image.Image) -> np.ndarray:
-    """(H, W, 3 or 4) float32, oriented and in sRGB."""
-    profile = image.info.get("icc_profile")
-    kind = image.format
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        samples = np.asarray(image)
-        if image.mode == "I" and kind == "PNG":  # Pillow's own type for 16 bit of grey
-            samples = samples.astype(np.uint16)
-        return _scaled(samples, kind or "picture")
-    if image.mode in ("P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    alpha = image.getchannel("A") if "A" in image.getbands() and image.mode != "LAB" else None
-    if image.mode in ("LA", "RGBA", "RGBa", "1"):
-        image = image.convert({"LA": "L", "1": "L"}.get(image.mode, "RGB"))
-    if profile:
-        image = _to_srgb(image, profile)
-    rgb = np.asarray(image.convert("RGB"), np.float32) / 255
-    if alpha is None:
-        return rgb
-    return np.dstack([rgb, np.asarray(alpha, np.float32) / 255])
-
-
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        warnings.warn("an ICC profile that does not fit its picture was ignored", stacklevel=2)
-        return image
-    return image if converted is None else converted
-
-
-def _scaled(array: np.ndarray, what: str) -> np.ndarray:
-    """Samples as float32 in 0..1, (H, W, 1, 3 or 4). The type says the range: it is never guessed from the values."""
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise UnderpaintError(f"{what}: an array of shape {array.shape} is not a picture; use (height, width, 3)")
-    if array.dtype == np.bool_:
-        return array.astype(np.float32)
-    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        return (array.astype(np.float64) / np.iinfo(array.dtype).max).astype(np.float32)
-    if array.dtype.kind != "f":
-        raise UnderpaintError(
-            f"{what}: {array.dtype} does not say what is white; convert it, with .astype(np.uint8) where 255 is, "
-            ".astype(np.uint16) where 65535 is, or divide it so that 1.0 is"
-        )
-    scaled = array.astype(np.float32)
-    if not np.isfinite(scaled).all() or scaled.min() < 0 or scaled.max() > 1:
-        raise UnderpaintError(f"{what}: has values outside 0..1 or that are not numbers; scale it to 0..1 or uint8")
-    return scaled
-
-
-def _split(array: np.ndarray, orientation: int = 1) -> tuple[np.ndarray, np.ndarray | None]:
-    array = _orient(array, orientation)
-    rgb = np.ascontiguousarray(array[..., :3] if array.shape[2] > 1 else np.repeat(array, 3, axis=2))
-    alpha = np.ascontiguousarray(array[..., 3]) if array.shape[2] == 4 else None
-    return rgb, None if alpha is None or alpha.min() >= 1 else alpha
-
-
-def _orient(array: np.ndarray, orientation: int) -> np.ndarray:
-    """EXIF's orientations 1 to 8."""
-    turned = array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    return turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
+        samples, notes = formats.of_image(image, field)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # it may be a file that is not decoded yet
+        raise UnderpaintError(f"{field}: the image cannot be decoded ({error}); give another") from None
+    rgb, alpha = formats.split(samples)
+    return Picture(rgb, alpha, "image", _array_hash(rgb, alpha), notes=notes)
 
 
 def _as_array(tensor: torch.Tensor, field: str) -> np.ndarray:
@@ -270,7 +143,9 @@ def _as_array(tensor: torch.Tensor, field: str) -> np.ndarray:
 def _from_array(array: np.ndarray, field: str) -> Picture:
     if not array.size:
         raise UnderpaintError(f"{field}: the array is empty")
-    rgb, alpha = _split(_scaled(array, field))
+    if array.ndim == 3 and array.shape[2] == 2:
+        raise UnderpaintError(f"{field}: an array of shape {array.shape} is not a picture; use (height, width, 3)")
+    rgb, alpha = formats.split(formats.scaled(array, field))
     return Picture(rgb, alpha, "array", _array_hash(rgb, alpha))
 
 
@@ -384,7 +259,7 @@ def _tiff_bytes(samples: np.ndarray, text: Mapping[str, str]) -> bytes:
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """What `write` was given as metadata; empty for other files."""
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(path) as image:
         if image.format == "PNG":
             image.load()
             return {key: str(value) for key, value in getattr(image, "text", {}).items()}

@@ -9,20 +9,23 @@ from collections.abc import Mapping
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-CHANNELS = {2: 3, 6: 4}
+CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+"""By the type of colour in the header: grey, RGB, and both with alpha."""
 _COLOUR_TYPES = {3: 2, 4: 6}
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether this is a 16-bit RGB or RGBA PNG that `decode` reads (not interlaced, no colour-keyed transparency)."""
-    if not data.startswith(SIGNATURE) or len(data) < 33:
-        return False
-    depth, kind, _, _, interlaced = data[24:29]
-    return depth == 16 and kind in CHANNELS and not interlaced
+    """Whether this is a 16-bit PNG, grey or in colour."""
+    return data.startswith(SIGNATURE) and len(data) >= 33 and data[24] == 16 and data[25] in CHANNELS
+
+
+def is_interlaced(data: bytes) -> bool:
+    """Whether this PNG's rows come in seven passes, which `decode` does not read."""
+    return bool(data[28])
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The samples, (height, width, 3 or 4) uint16.
+    """The samples, (height, width, 1 to 4) uint16; a transparent colour (tRNS) is not looked at.
 
     Raises:
         ValueError: the data is damaged.

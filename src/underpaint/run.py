@@ -15,7 +15,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,13 +233,13 @@ def keep_inputs(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:
     """Copies every input picture into the run, and says in run.json's words which they are."""
     kept = []
     for role, picture in pictures.by_role().items():
-        if picture.path is None:
+        if picture.data is None:
             file = f"{role}.safetensors"
             arrays = {"rgb": picture.rgb} | ({} if picture.alpha is None else {"alpha": picture.alpha})
             write_bytes(folder / "inputs" / file, save(arrays))
         else:
-            file = role + picture.path.suffix.lower()
-            write_bytes(folder / "inputs" / file, picture.path.read_bytes())
+            file = role + picture.ending
+            write_bytes(folder / "inputs" / file, picture.data)
         height, width = picture.rgb.shape[:2]
         facts = {"role": role, "name": picture.name, "file": f"inputs/{file}", "sha256": picture.sha256}
         kept.append(facts | {"width": width, "height": height})
@@ -265,7 +265,7 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
             picture = images.read(path, field=entry["role"], min_side=1)
             if picture.sha256 != entry["sha256"]:
                 raise UnderpaintError(f"{path}: is not the picture that the run was made with; put it back")
-            picture = Picture(picture.rgb, picture.alpha, entry["name"], picture.sha256, path)
+            picture = replace(picture, name=entry["name"])
         found[entry["role"]] = picture
     styles = tuple(picture for role, picture in found.items() if role.startswith("style") and role[5:].isdigit())
     others = {role: found.get(role) for role in ("content_mask", "style_mask", "start", "protect")}

@@ -99,6 +99,7 @@ class Scene:
 
     def _note_sizes(self) -> None:
         content, protect = self.pictures.content, self.pictures.protect
+        self.notes += [f"{p.name}: {note}" for p in self.pictures.by_role().values() for note in p.notes]
         if protect is not None:
             self.notes.append(f"protect ({protect.name}): {protect.rgb.mean():.0%} of the picture")
         if max(content.rgb.shape[:2]) < self.recipe.size:
@@ -345,7 +346,7 @@ def _cropped(picture: Picture, margins: Margins) -> Picture:
     if not any(margins):
         return picture
     alpha = None if picture.alpha is None else margins.off(picture.alpha)
-    return replace(picture, rgb=margins.off(picture.rgb), alpha=alpha, path=None)
+    return replace(picture, rgb=margins.off(picture.rgb), alpha=alpha, path=None, data=None)
 
 
 def soft(mask: Picture, size: Sequence[int]) -> torch.Tensor:
