@@ -1,8 +1,11 @@
-"""When memory runs out: who says so, and how."""
+"""Memory: when it runs out, who says so and how; and how to hold little of it."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
+import sys
 
 from underpaint.errors import UnderpaintError
 
@@ -39,3 +42,27 @@ def ran_out(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Of glibc's mallopt(3)."""
+
+LARGE = 1_000_000
+"""Bytes from which a piece of memory is the system's again as soon as it is free."""
+
+
+def give_back() -> None:
+    """Makes glibc return what pictures took. By default each thread keeps a pool of its own: 13 visitors left the studio's
+    process with twice its memory."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_THRESHOLD, LARGE)
+            mallopt(M_ARENA_MAX, 2)
+
+
+def first_to_go() -> None:
+    """Offers this process to Linux when memory runs out, before the server that started it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")

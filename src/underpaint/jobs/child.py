@@ -175,6 +175,7 @@ def main() -> int:
         os.nice(NICE)
     (job.folder / "error.txt").unlink(missing_ok=True)
     cores.wait_passively()
+    memory.first_to_go()
     try:
         order = job.order
         done = (stylize if order.kind == "stylize" else explain)(job, order, stopping)

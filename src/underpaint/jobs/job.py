@@ -88,11 +88,11 @@ class Job:
         self.folder = folder
 
     @classmethod
-    def create(cls, runs: Path, order: Order, pictures: dict[str, bytes]) -> Job:
+    def create(cls, runs: Path, order: Order, pictures: Mapping[str, bytes | Path]) -> Job:
         """A new folder with the order and its pictures, state `queued`.
 
         Args:
-            pictures: a file's bytes by name, as in `order.pictures`.
+            pictures: a file's bytes, or where to read them, by name, as in `order.pictures`.
         """
         folder = runs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
         try:
@@ -102,7 +102,7 @@ class Job:
         job = cls(folder)
         try:
             for name, data in pictures.items():
-                write_bytes(folder / "inputs" / name, data)
+                write_bytes(folder / "inputs" / name, data if isinstance(data, bytes) else data.read_bytes())
             job.change("queued")
             write_bytes(folder / "order.json", order.model_dump_json(indent=1).encode())
         except BaseException:  # half a job would take room for ever, and nobody would see it

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underpaint import images, memory, session
+from underpaint import memory
 from underpaint.errors import UnderpaintError
 from underpaint.files import SHARED, write_bytes
-from underpaint.jobs import child
+from underpaint.jobs import apart, child, tasks
 from underpaint.jobs.index import Index
 from underpaint.jobs.job import RESUMABLE, WAITING, Job, Order, State
 from underpaint.networks import registry
@@ -39,6 +39,9 @@ REST_SECONDS = 5.0
 
 STOP_SECONDS = 60.0
 """A child that has not stopped by then is killed; it goes on from its last checkpoint."""
+
+APART = 2
+"""How many processes may read people's pictures at once."""
 
 LOG_BYTES, LOG_KEPT = 1_000_000, 100_000
 """A log that is longer than the first loses all but its last bytes, as many as the second."""
@@ -61,6 +64,7 @@ class Limits:
         per_visitor: jobs of one visitor that wait or run.
         queue: jobs of all that wait or run.
         disk: bytes that all runs may take.
+        memory: bytes that reading one order's pictures may take, in a process of its own.
     """
 
     size: int = 1024
@@ -69,6 +73,7 @@ class Limits:
     per_visitor: int = 4
     queue: int = 32
     disk: int = 20_000_000_000
+    memory: int = 4 << 30
 
 
 class Runner:
@@ -96,6 +101,7 @@ class Runner:
         self._lock, self._over, self._news = threading.RLock(), threading.Event(), threading.Event()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._wanted: dict[str, State] = {}
+        self._apart = threading.BoundedSemaphore(APART)
         self._untold: dict[str, tuple[State, str]] = {}
         self._rests = 0.0
         self._index = Index(runs)
@@ -147,7 +153,7 @@ class Runner:
             raise UnderpaintError(_shown(str(error), order, pictures)) from None
         with self._lock:
             self._check_room(order.visitor)
-            job = Job.create(self.runs, whole, {names[role]: path.read_bytes() for role, path in pictures.items()})
+            job = Job.create(self.runs, whole, {names[role]: path for role, path in pictures.items()})
             self._index.tell(job, "queued", job.changed)
         self._news.set()
         return job
@@ -167,9 +173,7 @@ class Runner:
         self._check_size(order)
         for role, path in pictures.items():
             self._check_picture(role, path)
-        # `prepare` reads all pictures and checks every field.
-        given: dict[str, Any] = order.masks(pictures) | order.recipe
-        session.prepare(pictures["content"], [pictures[role] for role in order.styles], **given)
+        self.apart(tasks.check, order.model_dump_json(), {role: str(path) for role, path in pictures.items()})
 
     def _check_size(self, order: Order) -> None:
         size = order.recipe.get("size", 512)
@@ -178,13 +182,29 @@ class Runner:
 
     def _check_picture(self, role: str, path: Path) -> None:
         """Before anything is decoded."""
+        if not path.is_file():
+            raise UnderpaintError(f"{role}: the upload is gone; choose the picture again")
         if path.stat().st_size > self.limits.bytes:
             raise UnderpaintError(f"{role}: the file is over {self.limits.bytes / 1e6:.0f} MB; choose a smaller one")
-        width, height = images.dimensions(path, role)
+        width, height = self.dimensions(path, role)
         if width * height > self.limits.pixels:
             raise UnderpaintError(
                 f"{role}: {width}×{height} px are over {self.limits.pixels / 1e6:.0f} megapixels; choose a smaller picture"
             )
+
+    def dimensions(self, path: Path, field: str = "picture") -> tuple[int, int]:
+        """Width and height of a picture. Even its header is read by another process: some readers take room for all pixels.
+
+        Raises:
+            UnderpaintError: it is none, or is damaged.
+        """
+        width, height = apart.run(tasks.dimensions, str(path), field, memory_bytes=self.limits.memory)
+        return width, height
+
+    def apart(self, task: Callable[..., Any], *given: Any) -> Any:
+        """One of `underpaint.jobs.tasks`, in a process of its own; the next waits when `APART` are under way."""
+        with self._apart:
+            return apart.run(task, *given, memory_bytes=self.limits.memory)
 
     def _check_room(self, visitor: str) -> None:
         waiting, own = self._index.waiting(), self._index.waiting(visitor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from underpaint import device, explaining, images, precision
+from underpaint import device, explaining, precision
 from underpaint.errors import UnderpaintError
 from underpaint.estimate import duration, forecast, pace
 from underpaint.jobs.runner import Runner
@@ -40,7 +40,7 @@ class Forecast:
             return ""
         try:
             recipe = make(asked.recipe())
-            width, height = images.dimensions(asked.content.path)
+            width, height = self.runner.dimensions(asked.content.path)
             if not registry.at_hand(recipe.network, self.runner.weights_for(recipe.network)):
                 return (
                     f"The weights of {recipe.network} will be fetched first ({registry.FILES[recipe.network].megabytes} MB)."

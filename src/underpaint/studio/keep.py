@@ -6,10 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from underpaint import comparing
 from underpaint.errors import UnderpaintError
+from underpaint.jobs import tasks
 from underpaint.jobs.runner import Runner
-from underpaint.quality import MEASURES
 from underpaint.studio import form, views
 from underpaint.studio.events import PRIVATE, QUICK, found, told
 
@@ -88,10 +87,11 @@ class Keep:
         try:
             if len(jobs) < 2:
                 raise UnderpaintError("choose two runs to compare")
-            made = comparing.compare([job.result for job in jobs], device=self.runner.device, weights=self.runner.weights)
+            weights = None if self.runner.weights is None else str(self.runner.weights)
+            made = self.runner.apart(tasks.compare, [str(job.result) for job in jobs], self.runner.device, weights)
         except UnderpaintError as error:
             raise told(error) from None
-        return views.comparison(jobs, made, MEASURES)
+        return views.comparison(jobs, made)
 
     def _remove(self, name: str | None, sure: bool) -> tuple[Any, ...]:
         try:

@@ -12,9 +12,10 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import Response
 
 from underpaint.errors import UnderpaintError
+from underpaint.jobs import tasks
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
-from underpaint.paper.press import Press
+from underpaint.paper.press import FOLDER
 from underpaint.report import page, svg
 from underpaint.run import read_facts, read_history, recipe_of
 
@@ -63,7 +64,7 @@ def add(app: FastAPI, runner: Runner) -> None:
         if what not in DOWNLOADS:
             raise HTTPException(404, "no such file")
         try:
-            data, kind = DOWNLOADS[what](job)
+            data, kind = DOWNLOADS[what](runner, job)
         except UnderpaintError as error:
             return Response(str(error), 409, media_type="text/plain")
         return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}-{what}"'})
@@ -106,21 +107,21 @@ def _zip(root: Path, paths: list[Path]) -> tuple[bytes, str]:
     return buffer.getvalue(), "application/zip"
 
 
-def _figures(job: Job) -> tuple[bytes, str]:
-    press = Press(job.result, ("pdf", "svg", "png"))
-    return _zip(press.out, list(press))
+def _figures(runner: Runner, job: Job) -> tuple[bytes, str]:
+    paths = [Path(path) for path in runner.apart(tasks.figures, str(job.result))]
+    return _zip(job.result / FOLDER, paths)
 
 
-def _all(job: Job) -> tuple[bytes, str]:
+def _all(runner: Runner, job: Job) -> tuple[bytes, str]:
     if not job.result.is_dir():
         raise UnderpaintError("there is nothing yet")
     files = (path for path in job.result.rglob("*") if path.is_file() and not path.name.startswith("."))
     return _zip(job.result, sorted(files))
 
 
-DOWNLOADS: dict[str, Callable[[Job], tuple[bytes, str]]] = {
-    "pastiche.png": lambda job: _file(job.result / "pastiche.png", "image/png"),
-    "report.html": lambda job: _file(job.result / page.FILE, "text/html"),
+DOWNLOADS: dict[str, Callable[[Runner, Job], tuple[bytes, str]]] = {
+    "pastiche.png": lambda _, job: _file(job.result / "pastiche.png", "image/png"),
+    "report.html": lambda _, job: _file(job.result / page.FILE, "text/html"),
     "figures.zip": _figures,
     "all.zip": _all,
 }

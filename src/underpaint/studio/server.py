@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from underpaint import memory
 from underpaint.errors import UnderpaintError
+from underpaint.jobs import apart
 from underpaint.jobs.runner import Runner
 from underpaint.studio.guard import Guard
 
 PASSWORD = "UNDERPAINT_PASSWORD"
 """The environment variable with the password; needed where other machines can reach the studio."""
-
-
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-"""Of glibc's mallopt(3)."""
-
-LARGE = 1_000_000
-"""Bytes from which a piece of memory is the system's again as soon as it is free."""
 
 
 def application(runner: Runner, hosts: Sequence[str] = (), secret: str | None = None) -> Any:
@@ -89,7 +81,8 @@ def serve(runner: Runner, listener: socket.socket, names: Sequence[str] = ()) ->
     """
     import uvicorn
 
-    _give_back()
+    memory.give_back()
+    apart.warm()
     host = listener.getsockname()[0]
     own = [*names] or [socket.gethostname()] if host in ("0.0.0.0", "::") else [host, *names]
     # Pages keep connections open for as long as they are; nobody waits for them to be closed.
@@ -99,13 +92,3 @@ def serve(runner: Runner, listener: socket.socket, names: Sequence[str] = ()) ->
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         runner.close()
-
-
-def _give_back() -> None:
-    """Makes glibc return what pictures took. By default each of the server's threads keeps a pool of its own, and 13 visitors
-    left the process with twice its memory."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(M_MMAP_THRESHOLD, LARGE)
-            mallopt(M_ARENA_MAX, 2)

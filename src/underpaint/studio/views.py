@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
-from underpaint.comparing import Comparison
 from underpaint.errors import UnderpaintError
 from underpaint.estimate import duration
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
-from underpaint.quality import Measure
 from underpaint.report import page
 
 NOTHING = '<div class="none">Nothing is painted yet.</div>'
@@ -115,16 +114,17 @@ def doomed(jobs: list[Job]) -> str:
     return f"<p>The oldest {len(jobs)} would go:</p><ul>{rows}</ul>"
 
 
-def comparison(jobs: list[Job], found: Comparison, measures: Mapping[str, Measure]) -> str:
-    """Two runs side by side, with their figures."""
+def comparison(jobs: list[Job], found: Mapping[str, Any]) -> str:
+    """Two runs side by side, with their figures: `found` as `Comparison.as_dict` has it."""
     figures = "".join(_card(job) for job in jobs)
     rows = "".join(
-        f'<tr><th scope="row">{name}</th>'
-        + "".join(f"<td>{row.values[name]:.3f}</td>" if name in row.values else "<td></td>" for row in found.rows)
-        + f"<td>{measures[name].better} ({measures[name].against})</td></tr>"
-        for name in found.measures
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{row['values'][name]:.3f}</td>" if name in row["values"] else "<td></td>" for row in found["rows"])
+        + f"<td>{escape(measure['better'])} ({escape(measure['against'])})</td></tr>"
+        for name, measure in found["measures"].items()
     )
-    notes = "".join(f"<li>{escape(line)}</li>" for line in (*found.notes, *(n for row in found.rows for n in row.notes)))
+    lines = (*found["notes"], *(note for row in found["rows"] for note in row["notes"]))
+    notes = "".join(f"<li>{escape(line)}</li>" for line in lines)
     head = "".join(f'<th scope="col">{name}</th>' for name in ("measure", "first", "second", "better"))
     table = f"<table><thead><tr>{head}</tr></thead>"
     return f'<div class="cards wide">{figures}</div>{table}<tbody>{rows}</tbody></table><ul>{notes}</ul>'
