@@ -114,7 +114,7 @@ def test_nothing_is_decoded_in_the_process_of_a_runner(tmp_path, pair, monkeypat
     def decode(*_, **__):
         raise AssertionError("decoded here")
 
-    for name in ("read", "_decode", "dimensions"):
+    for name in ("read", "dimensions"):
         monkeypatch.setattr(images, name, decode)
     working = Runner(tmp_path / "runs", workers=0, device="cpu")
     try:
