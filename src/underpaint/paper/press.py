@@ -1,4 +1,4 @@
-"""Writes the figures and tables of a folder."""
+"""Writes the figures and tables of a folder, and what a paper says of its methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.files import write_bytes
-from underpaint.paper import figures, tables
+from underpaint.paper import figures, methods, tables
 
 FOLDER = "figures"
 
@@ -46,6 +46,7 @@ class Press:
         made = chain(
             figures.make(self.evidence, self.formats, self.missing),
             tables.make(self.evidence, self.missing),
+            methods.make(self.evidence, self.missing),
         )
         for name, data in made:
             path = self.out / name

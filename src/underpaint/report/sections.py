@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,18 +11,18 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from underpaint import ablating, comparing, images, records
+from underpaint import comparing, images, records, reproduce
 from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence, Kind
 from underpaint.explanation import SPATIAL
 from underpaint.judges import HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
+from underpaint.paper import methods
 from underpaint.quality import MEASURES
-from underpaint.recipe import Recipe, make
+from underpaint.recipe import to_toml
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import svg
-from underpaint.sampled import PERMUTATIONS
 from underpaint.scene import seen
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
@@ -45,11 +44,6 @@ ORDER: Mapping[Kind, tuple[str, ...]] = {
     ),
 }
 """The sections of a page, by what the folder is of."""
-
-FLAGS = ("size", "network", "preset", "optimizer", "seed", "strength", "statistic", "precision")
-"""Fields of a recipe that all three commands have flags for."""
-
-MASKS = ("content_mask", "style_mask", "protect")
 
 SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
 """Attributions that are drawn; the table has all."""
@@ -84,46 +78,6 @@ def columns(ledger: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 def without(ledger: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
     """(H, W, 3): the pastiche with a layer's column taken off, clipped."""
     return np.asarray(np.clip(ledger[PASTICHE] - ledger[f"style/{layer}"], 0, 1).transpose(1, 2, 0))
-
-
-def reproduce(e: Evidence) -> str:
-    """The one command that makes the same again; what no flag says goes into a recipe file, whose lines follow."""
-    recipe = e.recipe.model_dump(mode="json")
-    flags = {name: recipe[name] for name in FLAGS}
-    plain = make(flags).model_dump(mode="json")
-    default = make({"preset": recipe["preset"]}).model_dump() | {"preset": Recipe().preset}
-    if e.kind != "stylize":
-        default["precision"] = "float32"  # what `auto` is there
-    styles = [name for role, name in e.names.items() if role.startswith("style") and role[5:].isdigit()]
-    words = [f"underpaint {e.kind}", e.names["content"], *styles, f"--size {recipe['size']}"]
-    words += [f"--{name} {value}" for name, value in flags.items() if name != "size" and value != default[name]]
-    words += [f"--{role.replace('_', '-')} {e.names[role]}" for role in MASKS if role in e.names]
-    if recipe["crop"] != plain["crop"]:
-        words.append("--crop" if recipe["crop"] else "--no-crop")
-    words += _own_flags(e, recipe["network"])
-    plain["crop"] = recipe["crop"]
-    if "start" in e.names:
-        words.append(f"--start {e.names['start']}")
-        plain["start"] = recipe["start"]
-    rest = [
-        f"{name} = {json.dumps(value)}" for name, value in recipe.items() if value != plain[name] and name != "style_layers"
-    ]
-    if recipe["style_layers"] != plain["style_layers"]:
-        rest += ["[style_layers]", *(f'"{layer}" = {weight}' for layer, weight in recipe["style_layers"].items())]
-    return " ".join(words) + ("" if not rest else " --recipe recipe.toml\n\n# recipe.toml\n" + "\n".join(rest))
-
-
-def _own_flags(e: Evidence, network: str) -> list[str]:
-    """The flags that one command alone has."""
-    if e.kind == "explain":
-        s = e.settings
-        words = [f"--seeds {s.seeds}"] * (s.seeds > 1) + ["--sanity"] * s.sanity
-        words += [f"--permutations {s.permutations}"] * (s.permutations not in (None, PERMUTATIONS))
-        return words + [f"--judge {s.judge}"] * (s.judge != network)
-    if e.kind == "ablate":
-        words = [] if list(e.configs) == ablating.default_configs(e.players) else [f"--configs {','.join(e.configs)}"]
-        return words + [f"--judge {e.facts['judge']}"] * (e.facts["judge"] != network)
-    return []
 
 
 class Sections:
@@ -269,19 +223,14 @@ class Sections:
     def reproduce(self) -> dict[str, Any]:
         e = self.e
         return {
-            "kind": e.kind,
-            "command": reproduce(e),
-            "recipe": json.dumps(e.recipe.model_dump(mode="json"), indent=1),
+            "command": reproduce.command(e) or reproduce.python(e),
+            "recipe": to_toml(e.recipe.model_dump(mode="json")),
             "painter": e.recipe.network,
             "networks": e.facts.get("networks", []),
             "judge": self._judge(),
             "environment": e.facts["environment"],
-            "steps": sum(e.recipe.schedule()),
-            "stops_early": bool(e.recipe.stop),
-            "players": e.players,
-            "configs": list(e.configs) if e.kind == "ablate" else [],
-            "size": e.pastiche.shape[:2],
-            "closure": self.attempt(lambda: e.validation["checks"]["closure"]) if e.kind == "explain" else None,
+            "methods": methods.paragraph(e),
+            "bibtex": methods.bibtex(e),
         }
 
     def _judge(self) -> str | None:

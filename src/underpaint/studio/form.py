@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from underpaint import reproduce
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.jobs.job import MASKS, Job, Order
 from underpaint.recipe import Recipe, make
-from underpaint.report.sections import reproduce
 from underpaint.studio.uploads import Upload
 
 LAYERS: Mapping[str, float] = Recipe().style_layers
@@ -91,17 +91,10 @@ class Form:
 
 
 def command(job: Job) -> str:
-    """The command that makes the same again."""
-    return reproduce(Evidence(job.result))
+    """The command that makes the same again, in the folder that `all.zip` holds."""
+    return reproduce.command(Evidence(job.result))
 
 
 def python(job: Job) -> str:
     """The same in Python."""
-    order = job.order
-    styles = [order.names.get(role, role) for role in order.styles]
-    arguments = [repr(order.names.get("content", "content")), repr(styles[0] if len(styles) == 1 else styles)]
-    masks = [f"{role}={name!r}" for role, name in order.masks(order.names).items() if name is not None]
-    given = order.recipe | {"precision": Evidence(job.result).recipe.precision}  # what `auto` came to here
-    fields = [f"{name}={value!r}" for name, value in given.items()]
-    inner = ",\n    ".join([*arguments, *masks, *fields, 'out="out/again"'])
-    return f"import underpaint\n\nunderpaint.{order.kind}(\n    {inner},\n)"
+    return reproduce.python(Evidence(job.result))
