@@ -17,7 +17,7 @@ from tests.conftest import random_tensors
 from underpaint import cli
 from underpaint.recipe import Recipe
 
-SMALL = ["--size", "40", "--recipe", "fast.toml"]
+SMALL = ["--size", "48", "--recipe", "fast.toml"]
 
 
 def options_of(command):
@@ -81,6 +81,21 @@ def refused(call):
     return check
 
 
+@pytest.fixture
+def prepared(monkeypatch):
+    """What a command prepared, instead of its being painted."""
+    found = SimpleNamespace()
+
+    def keep(made, quiet, as_json):
+        found.made, found.quiet, found.as_json = made, quiet, as_json
+
+    for room in ("paint", "explain"):
+        for name in ("paint_on", "explain_on", "ablate_on"):
+            monkeypatch.setattr(f"underpaint.cli.{room}.{name}", keep, raising=False)
+    monkeypatch.setattr("underpaint.device.computes_bf16", lambda _: True)
+    return found
+
+
 def at(facts, path):
     for part in path.split("."):
         facts = facts[int(part)] if isinstance(facts, list) else facts[part]
@@ -93,7 +108,7 @@ def flat(table):
 
 
 FIELDS = {
-    "--size": ("48", "size", 48),
+    "--size": ("50", "size", 50),
     "--preset": ("gatys", "preset", "gatys"),
     "--iterations": ("2,1", "iterations", [2, 1]),
     "--optimizer": ("adam", "optimizer", "adam"),
@@ -123,7 +138,9 @@ def fields_run(call, workplace):
     """A run with all of FIELDS, two styles, and what else goes with them."""
     more = ["--style-weights", "2,1", "--start", "noise", "--frames", "2", "--deterministic", "--threads", "1"]
     more += ["--weights", "tiny.safetensors", "--device", "cpu", "--precision", "float32"]
-    code, out, err = call("stylize", "content.png", "style.png", "other.png", *flat(FIELDS), *more, "--out", "fields", "--json")
+    code, out, err = call(
+        "stylize", "content.png", "style.png", "other.png", *flat(FIELDS), *more, "--out", "fields", "--json"
+    )
     assert code == 0, err
     return json.loads((workplace / "fields/run.json").read_text()), out, err
 
@@ -132,7 +149,7 @@ def fields_run(call, workplace):
 def pictures_run(call, workplace):
     """A run with masks, polish and a recipe file."""
     masks = ["--content-mask", "mask.png", "--style-mask", "mask.png", "--protect", "mask.png", "--protect-weight", "9"]
-    more = ["--polish", "1", "--weights", "tiny.safetensors", "--recipe", "rate.toml", "--no-crop", "--size", "40", "--quiet"]
+    more = ["--polish", "1", "--weights", "tiny.safetensors", "--recipe", "rate.toml", "--no-crop", "--size", "48", "--quiet"]
     code, out, err = call("stylize", "content.png", "style.png", *masks, *more, "--out", "pictures")
     assert (code, out, err) == (0, "", "")
     return json.loads((workplace / "pictures/run.json").read_text())
@@ -189,8 +206,8 @@ NOT_WITH_FROM = {
     "--content-mask": ["--content-mask", "mask.png"],
     "--style-mask": ["--style-mask", "mask.png"],
     "--protect": ["--protect", "faces"],
-    "--protect-weight": ["--protect-weight", "3", "--size", "56"],
-    "--style-weights": ["--style-weights", "1,2", "--size", "56"],
+    "--protect-weight": ["--protect-weight", "3", "--size", "64"],
+    "--style-weights": ["--style-weights", "1,2", "--size", "64"],
 }
 
 
@@ -200,8 +217,8 @@ def test_carrying_a_run_on(call, refused, plain_run, workplace):
         refused("stylize", "--from", "plain", *words, "--out", "x", says="")
         assert not (workplace / "x").exists()
     refused("stylize", "--from", "plain", "--out", "x", says="--size N")
-    refused("stylize", "--from", "plain", "--size", "56", "--device", "tpu", "--out", "x", says="tpu")
-    fields = FIELDS | {"--size": ("56", "size", 56)}
+    refused("stylize", "--from", "plain", "--size", "64", "--device", "tpu", "--out", "x", says="tpu")
+    fields = FIELDS | {"--size": ("64", "size", 64)}
     more = ["--weights", "tiny.safetensors", "--threads", "1", "--precision", "float32", "--frames", "1", "--deterministic"]
     code, out, err = call("stylize", "--from", "plain", *flat(fields), *more, "--json", "--quiet", "--out", "larger")
     assert (code, err) == (0, "")
@@ -212,45 +229,51 @@ def test_carrying_a_run_on(call, refused, plain_run, workplace):
     assert (facts["frames"], facts["deterministic"], facts["cores"]["asked"]) == (1, True, "1")
     assert facts["recipe"]["start"] == "file"
     code, _, err = call(
-        "stylize", "--from", "plain", "--size", "56", "--polish", "1", "--weights", "tiny.safetensors", "--out", "polished"
+        "stylize", "--from", "plain", "--size", "64", "--polish", "1", "--weights", "tiny.safetensors", "--out", "polished"
     )
     assert code == 0, err
     assert json.loads((workplace / "polished/run.json").read_text())["recipe"]["polish"] == 1
-    others = {"--weights", "--threads", "--precision", "--frames", "--deterministic", "--json", "--quiet", "--out", "--polish"}
+    others = {
+        "--weights",
+        "--threads",
+        "--precision",
+        "--frames",
+        "--deterministic",
+        "--json",
+        "--quiet",
+        "--out",
+        "--polish",
+    }
     assert {*fields, *NOT_WITH_FROM, *others, "--from", "--device"} == set(options_of("stylize"))
 
 
-@pytest.mark.parametrize("preset", ["draft", "fine", "gatys"])
-def test_another_preset_brings_its_own_numbers_to_a_run_that_is_carried_on(plain_run, workplace, preset):
+@pytest.fixture(scope="module")
+def draft_run(call, workplace):
+    """A run of a preset's own steps."""
+    code, _, err = call("stylize", "content.png", "style.png", "--size", "48", "--preset", "draft", "--out", "draft")
+    assert code == 0, err
+    return workplace / "draft"
+
+
+@pytest.mark.parametrize("preset", ["standard", "fine", "gatys"])
+def test_another_preset_brings_its_own_numbers_to_a_run_that_is_carried_on(plain_run, draft_run, workplace, preset):
     """What nobody asked for goes with the old preset; what somebody asked for (one step) stays."""
     from underpaint import session
     from underpaint.recipe import make
 
-    def carried(folder, **fields):
-        return session.carry_on(workplace / folder, 56, out=workplace / f"unpainted-{preset}-{len(fields)}", **fields).recipe
-
     wanted = make({"preset": preset})
-    facts = json.loads((workplace / "plain/run.json").read_text())
-    assert carried("plain", preset=preset).iterations == (1,)
-    folder = shutil.copytree(workplace / "plain", workplace / f"of-{preset}", dirs_exist_ok=True)
-    whole = make({"size": 40, "precision": "float32"})
-    _rewrite(folder, facts, whole)
-    for field in ("iterations", "stop", "content_weight", "color_weight", "statistic", "crop"):
-        assert getattr(carried(folder.name, preset=preset, seed=3), field) == getattr(wanted, field), field
+    carried = session.carry_on(draft_run, 64, out=workplace / f"unpainted-{preset}", preset=preset).recipe
+    kept = {"size", "smallest", "start", "precision"}
+    assert carried.model_dump(exclude=kept) == wanted.model_dump(exclude=kept)
+    asked = session.carry_on(workplace / "plain", 64, out=workplace / f"asked-{preset}", preset=preset).recipe
+    assert (asked.iterations, asked.preset) == ((1,), preset)
 
 
-def _rewrite(folder, facts, recipe):
-    """Makes a run say that it was of another recipe."""
-    from safetensors.torch import load_file, safe_open, save_file
-
-    facts = facts | {"recipe": recipe.model_dump(mode="json"), "recipe_sha256": recipe.digest()}
-    (folder / "run.json").write_text(json.dumps(facts))
-    path = folder / "checkpoint.safetensors"
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    text = json.dumps(metadata).replace(json.loads((folder / "run.json").read_text())["recipe_sha256"], "")
-    old = next(value for value in metadata.values() if len(value) == 64)
-    save_file(load_file(path), path, {k: recipe.digest() if v == old else v for k, v in metadata.items()} if text else {})
+def test_a_recipe_file_keeps_its_own_numbers_beside_a_preset_and_it_is_said(call, prepared, workplace):
+    code, _, err = call("stylize", "content.png", "style.png", *SMALL, "--preset", "fine", "--out", "said")
+    assert code == 0
+    assert (prepared.made.recipe.iterations, prepared.made.recipe.stop) == ((1,), 0.01)
+    assert "fast.toml says iterations itself" in err
 
 
 SHARED = {
@@ -273,21 +296,6 @@ SHARED = {
 BESIDES = ["--protect", "mask.png", "--weights", "tiny.safetensors", "--device", "cpu", "--threads", "1", "--quiet", "--json"]
 
 
-@pytest.fixture
-def prepared(monkeypatch):
-    """What a command prepared, instead of its being painted."""
-    found = SimpleNamespace()
-
-    def keep(made, quiet, as_json):
-        found.made, found.quiet, found.as_json = made, quiet, as_json
-
-    for room in ("paint", "explain"):
-        for name in ("paint_on", "explain_on", "ablate_on"):
-            monkeypatch.setattr(f"underpaint.cli.{room}.{name}", keep, raising=False)
-    monkeypatch.setattr("underpaint.device.computes_bf16", lambda _: True)
-    return found
-
-
 def check_shared(session):
     facts = session.recipe.model_dump(mode="json")
     assert [o for o, (_, path, value) in SHARED.items() if at(facts, path) != value] == []
@@ -307,13 +315,27 @@ def test_explain(call, refused, prepared, workplace):
     assert (settings["seeds"], settings["judge"], settings["sanity"]) == (2, "compact", True)
     assert prepared.quiet
     assert prepared.as_json
-    nine = ",".join(f"relu{block}_{n}" for block, n in ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 1), (4, 3)))
-    code, _, err = call("explain", "content.png", "style.png", *SMALL, "--style-layers", nine, "--permutations", "6", "--out", "many")
+    nine = "relu1_1,relu2_1,relu2_2,relu3_1,relu3_2,relu3_3,relu4_1,relu4_3,relu5_1"
+    code, _, err = call(
+        "explain", "content.png", "style.png", *SMALL, "--style-layers", nine, "--permutations", "6", "--out", "many"
+    )
     assert code == 0, err
     assert json.loads((workplace / "many/explain.json").read_text())["permutations"] == 6
     refused("explain", "content.png", "style.png", *SMALL, "--permutations", "6", "--out", "x", says="--permutations")
     refused("explain", "content.png", "style.png", *SMALL, "--device", "tpu", "--out", "x", says="tpu")
-    refused("explain", "content.png", "style.png", *SMALL, "--judge", "vgg16", "--weights", "nowhere", "--out", "x", says="--weights")
+    refused(
+        "explain",
+        "content.png",
+        "style.png",
+        *SMALL,
+        "--judge",
+        "vgg16",
+        "--weights",
+        "nowhere",
+        "--out",
+        "x",
+        says="--weights",
+    )
     arguments = {"content", "style", "--permutations", *(word for word in (*BESIDES, *own) if word.startswith("--"))}
     assert {*SHARED, *arguments} == set(options_of("explain"))
 
@@ -384,6 +406,8 @@ def test_where_and_report_and_figures(call, refused, compact_explained, workplac
     code, out, err = call("report", why)
     assert (code, out, err) == (0, f"{why / 'report.html'}\n", "")
     refused("report", why, "--weights", "nowhere", says="nowhere")
+    refused("report", why, "--weights", "tiny.safetensors", says="leave this out")
+    refused("report", why, "--weights", ".", says="lpips_squeeze")
     assert set(options_of("report")) == {"folder", "--weights"}
     code, out, _ = call("figures", why, "--format", "svg", "--out", "drawn", "--json")
     assert code == 0
@@ -408,9 +432,15 @@ def test_save_compare_and_networks(call, refused, plain_run, workplace):
     refused("compare", "plain", "--content", "content.png", says="--content")
     refused("compare", "plain", "--device", "tpu", says="tpu")
     refused("compare", "plain", "--weights", "nowhere", says="nowhere")
-    assert set(options_of("compare")) == {"pastiches", "--content", "--json", "--device", "--style", *words[1::2], "--quiet"} - {
-        "tiny.safetensors"
-    }
+    assert set(options_of("compare")) == {
+        "pastiches",
+        "--content",
+        "--json",
+        "--device",
+        "--style",
+        *words[1::2],
+        "--quiet",
+    } - {"tiny.safetensors"}
     code, out, _ = call("networks", "--weights", "tiny.safetensors", "--json")
     assert code == 0
     assert json.loads(out)[1]["weights"] == "tiny.safetensors"
@@ -431,7 +461,18 @@ def test_studio(call, monkeypatch, workplace):
 
     monkeypatch.setattr(server, "listen", listen)
     monkeypatch.setattr(server, "serve", serve)
-    words = ["--port", "7999", "--runs", "kept", "--host", "127.0.0.2", "--host-name", "a.example", "--host-name", "b.example"]
+    words = [
+        "--port",
+        "7999",
+        "--runs",
+        "kept",
+        "--host",
+        "127.0.0.2",
+        "--host-name",
+        "a.example",
+        "--host-name",
+        "b.example",
+    ]
     words += ["--workers", "3", "--max-size", "512", "--device", "cpu", "--weights", "tiny.safetensors"]
     code, _, err = call("studio", *words)
     assert code == 0, err

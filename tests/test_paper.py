@@ -17,6 +17,9 @@ from underpaint.paper import figures, tables
 from underpaint.paper.press import Press
 
 
+METHODS = ["methods.tex", "underpaint.bib"]
+
+
 @pytest.fixture(scope="module")
 def printed(compact_explained, tmp_path_factory):
     press = Press(compact_explained.folder, ("pdf", "png", "svg"), tmp_path_factory.mktemp("paper") / "new")
@@ -116,9 +119,9 @@ def test_figures_are_rounded_to_their_uncertainty(value, half, text):
 def test_of_a_run_an_ablation_and_an_incomplete_folder(pair, tmp_path, compact_explained):
     run = underpaint.stylize(*pair, out=tmp_path / "run", size=64, preset="draft")
     names = [path.name for path in Press(run.folder)]
-    assert names == ["pictures.pdf", "convergence.pdf", "losses.tex", "losses.csv"]
+    assert names == ["pictures.pdf", "convergence.pdf", "losses.tex", "losses.csv", *METHODS]
     made = underpaint.ablate(*pair, out=tmp_path / "ablation", configs=["all", "drop:relu1_1"], size=64, preset="draft")
-    assert [path.name for path in Press(made.folder)] == ["gallery.pdf", "ablation.tex", "ablation.csv"]
+    assert [path.name for path in Press(made.folder)] == ["gallery.pdf", "ablation.tex", "ablation.csv", *METHODS]
     folder = shutil.copytree(compact_explained.folder, tmp_path / "why")
     (folder / "validation.json").unlink()
     press = Press(folder)

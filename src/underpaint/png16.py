@@ -77,7 +77,7 @@ def encode(samples: np.ndarray, profile: bytes, text: Mapping[str, str]) -> byte
     """A PNG file of (height, width, 3 or 4) uint16 with an ICC profile and text entries. Equal input, equal bytes."""
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
-    rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
+    rows = samples.astype(">u2", order="C").view(np.uint8).reshape(height, -1)
     # Filter 2: each row as its difference to the one above.
     filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
     marked = np.concatenate([np.full((height, 1), 2, np.uint8), filtered], axis=1)

@@ -25,11 +25,15 @@ from underpaint.errors import UnderpaintError, printable
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, an ablation or an explanation.")],
-    weights: Weights = None,
+    weights: Annotated[Path | None, typer.Option(help="LPIPS's weights file, or folder that holds it.")] = None,
 ) -> None:
     """Write the page of a run, an ablation or an explanation, report.html: one file that opens without any connection."""
+    from underpaint.networks import weights as places
     from underpaint.report import page
 
+    found = None if weights is None else places.find(places.LPIPS, weights)
+    if found is not None and found.path.name != places.LPIPS.filename:
+        raise UnderpaintError(f"--weights {weights}: a page needs {places.LPIPS.filename} alone; leave this out")
     with console.status("writing the page") if console.is_terminal else nullcontext():
         path = page.build(folder, weights)
     answer(f"{path}")
