@@ -16,7 +16,6 @@ from underpaint.evidence import Evidence
 from underpaint.paper import figures, tables
 from underpaint.paper.press import Press
 
-
 METHODS = ["methods.tex", "underpaint.bib"]
 
 
@@ -82,7 +81,7 @@ def test_tables_as_csv_hold_the_raw_values_and_shares(compact_explained, printed
 
 
 def test_latex_is_well_formed_and_has_uncertainties(compact_explained, printed):
-    for path in printed.glob("*.tex"):
+    for path in set(printed.glob("*.tex")) - {printed / "methods.tex"}:
         lines = path.read_text(encoding="utf-8").splitlines()
         body = [line for line in lines if not line.startswith("%")]
         columns = len(re.search(r"\{(l r*|lr*)\}$", body[0])[1])

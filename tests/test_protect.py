@@ -15,7 +15,7 @@ from test_objective import half, picture, picture_tensor, scene
 from underpaint import faces, images, session
 from underpaint.coalitions import perturbed
 from underpaint.recipe import make
-from underpaint.report.sections import reproduce
+from underpaint.reproduce import command
 from underpaint.run import read_inputs
 from underpaint.scene import Pictures, soft
 
@@ -141,15 +141,19 @@ def test_a_run_keeps_its_mask(pair, tmp_path, monkeypatch):
     assert looked == ["content.png"]
 
 
-@pytest.mark.parametrize("given", ["faces", "mask.png"])
-def test_the_command_that_makes_it_again(given):
+def test_the_command_that_makes_it_again():
     class Told:
         kind = "stylize"
         recipe = make({"protect_weight": 30})
-        names = {"content": "photo.jpg", "style1": "painting.jpg", "protect": given}  # noqa: RUF012
+        facts = {  # noqa: RUF012
+            "inputs": [{"role": role, "file": f"inputs/{role}.png"} for role in ("content", "style1", "protect")],
+            "environment": {"device": "cpu", "threads": 1},
+            "deterministic": False,
+            "frames": 0,
+        }
 
-    words = reproduce(Told())
-    assert f"--protect {given}" in words
+    words = command(Told())
+    assert "--protect inputs/protect.png" in words
     assert "protect_weight = 30.0" in words
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import underpaint
@@ -16,7 +17,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
-from underpaint.report.sections import reproduce
+from underpaint.reproduce import command as reproduce
 
 
 @pytest.fixture
@@ -73,21 +74,21 @@ def test_recompose_is_the_pastiche_at_ones_and_takes_columns_off(compact_explain
 
 def test_the_command_says_all_that_differs(compact_explained, text):
     evidence = Evidence(compact_explained.folder)
-    command = reproduce(evidence)
-    assert command == "underpaint explain array array --size 80 --preset draft"
-    assert command in text
+    threads = evidence.facts["environment"]["threads"]
+    pictures, ends = "inputs/content.safetensors inputs/style1.safetensors", f"--device cpu --threads {threads} --out again"
+    begins = f"underpaint explain {pictures} --size 80 --preset draft"
+    assert reproduce(evidence) == f"{begins} {ends}"
+    assert reproduce(evidence) in text
     evidence.recipe = evidence.recipe.model_copy(update={"smoothness": 3.25, "seed": 4})
-    other = reproduce(evidence)
-    assert other.startswith("underpaint explain array array --size 80 --preset draft --seed 4 --recipe")
-    assert "smoothness = 3.25" in other
+    assert reproduce(evidence) == f"{begins} --seed 4 {ends} --recipe - <<'TOML'\nsmoothness = 3.25\nTOML"
     evidence.recipe = evidence.recipe.model_copy(update={"smoothness": Recipe().smoothness, "seed": 0, "crop": False})
-    assert reproduce(evidence) == f"{command} --no-crop"
+    assert reproduce(evidence) == f"{begins} --no-crop {ends}"
     # What the preset gatys brings along is not said again; what differs from it is, be it everyone else's default.
     evidence.recipe = make({"preset": "gatys", "size": 80, "precision": "float32"})
-    whole = "underpaint explain array array --size 80 --preset gatys"
-    assert reproduce(evidence) == whole
+    whole = f"underpaint explain {pictures} --size 80 --preset gatys"
+    assert reproduce(evidence) == f"{whole} {ends}"
     evidence.recipe = make({"preset": "gatys", "size": 80, "precision": "float32", "statistic": "wasserstein", "crop": True})
-    assert reproduce(evidence) == f"{whole} --statistic wasserstein --crop"
+    assert reproduce(evidence) == f"{whole} --statistic wasserstein --crop {ends}"
 
 
 def test_without_a_run_there_is_no_page(tmp_path):
@@ -103,17 +104,18 @@ def titles(path):
 def test_a_run_and_an_ablation_have_pages_too(pair, tmp_path):
     run = underpaint.stylize(*pair, out=tmp_path / "run", size=64, preset="draft", smoothness=3.25)
     assert {"The pastiche", "Convergence", "How to reproduce it"} <= set(titles(page.build(run.folder)))
+    pictures = "inputs/content.png inputs/style1.png --size 64 --preset draft"
+    ends = f"--device cpu --threads {torch.get_num_threads()}"
     assert reproduce(Evidence(run.folder)).splitlines() == [
-        "underpaint stylize content.png style.png --size 64 --preset draft --precision float32 --recipe recipe.toml",
-        "",
-        "# recipe.toml",
+        f"underpaint stylize {pictures} --precision float32 {ends} --out again --recipe - <<'TOML'",
         "smoothness = 3.25",
+        "TOML",
     ]
     made = underpaint.ablate(*pair, out=tmp_path / "ablation", configs=["all", "drop:relu1_1"], size=64, preset="draft")
     path = page.build(made.folder)
     assert {"The pastiche", "Ablation", "How to reproduce it"} <= set(titles(path))
     assert "Not everything" not in path.read_text(encoding="utf-8")
-    assert reproduce(Evidence(made.folder)).endswith("--size 64 --preset draft --configs all,drop:relu1_1")
+    assert reproduce(Evidence(made.folder)).endswith(f"{pictures} {ends} --configs all,drop:relu1_1 --out again")
 
 
 def damaged(compact_explained, tmp_path):

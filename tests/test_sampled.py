@@ -20,7 +20,7 @@ from underpaint.game import Exact, Noise, shapley_weights
 from underpaint.networks.vgg import layer_names
 from underpaint.paper.press import Press
 from underpaint.report import page
-from underpaint.report.sections import reproduce
+from underpaint.reproduce import command as reproduce
 from underpaint.sampled import PERMUTATIONS, Sampled, arrivals, check_permutations, orders, plan
 from underpaint.validation import Checks, faithfulness, verdict
 

@@ -141,7 +141,7 @@ def test_upload_paint_watch_and_keep(visit, server, pair):
         with tab.expect_download() as waiting:
             tab.get_by_role("link", name=name).click()
         assert waiting.value.path().stat().st_size > 10_000
-    assert "underpaint stylize content.png style.png --size 160" in tab.inner_text("body")
+    assert "underpaint stylize inputs/content.png inputs/style1.png --size 160" in tab.inner_text("body")
 
 
 def test_pause_reload_and_resume(visit, server, pair):
