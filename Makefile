@@ -1,17 +1,22 @@
-# `make demo` sets up and paints a sample, `make why` explains it, `make test` sets up and passes the tests,
-# `make docs` sets up and builds the documentation's pages into site/.
+# `make demo` sets up what painting needs and paints a sample, `make why` explains it, `make test` sets up the rest and passes
+# the tests, `make docs` sets up and builds the documentation's pages into site/.
 PYTHON ?= python3.11
 VENV := .venv
 
-$(VENV)/ready: pyproject.toml constraints.txt
+# What painting needs, and no more. Modules are compiled when they are first imported: most never are.
+$(VENV)/light: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --no-compile -c constraints.txt -e .
+	touch $@
+
+$(VENV)/ready: $(VENV)/light
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(VENV)/ready
+demo: $(VENV)/light
 	$(VENV)/bin/underpaint demo --out out/demo
 
-why: $(VENV)/ready
+why: $(VENV)/light
 	$(VENV)/bin/underpaint demo --explain --out out/demo-why
 
 docs: $(VENV)/ready

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 
 from underpaint import png16
@@ -37,6 +38,8 @@ MAX_BYTES = 2**31
 LIMIT = f"at most {MAX_SIDE:,} px a side and {MAX_PIXELS // 10**6} megapixels are read; make it smaller"
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+LONGEST_HEADER = 4096
+"""Bytes, of a safetensors file that holds a picture."""
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 ORIENTATION, PROFILE = 274, 34675
@@ -86,6 +89,8 @@ def decode(data: bytes, where: str) -> Decoded:
 def _decode(data: bytes, where: str) -> Decoded:
     if data.startswith(TIFF_STARTS) and (deep := _deep_tiff(data, where)) is not None:
         return deep
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < LONGEST_HEADER:
+        return _kept(data, where)
     image, kind = _opened(data, where)
     check_extent(image.size, where)
     notes = _of_several(image)
@@ -96,6 +101,15 @@ def _decode(data: bytes, where: str) -> Decoded:
         notes = (*notes, "is interlaced, and so its 16 bits are read as 8")
     samples, more = of_image(image, where)
     return Decoded(*split(samples), ENDINGS[kind], (*notes, *more))
+
+
+def _kept(data: bytes, where: str) -> Decoded:
+    """What a run keeps of an array (`underpaint.run.keep_inputs`): `rgb`, and `alpha` where it is not opaque."""
+    arrays = safetensors.numpy.load(data)
+    rgb, alpha = arrays["rgb"], arrays.get("alpha")
+    check_extent((rgb.shape[1], rgb.shape[0]), where)
+    samples = rgb if alpha is None else np.dstack([rgb, alpha])
+    return Decoded(*split(scaled(samples, where)), ".safetensors")
 
 
 def _opened(data: bytes, where: str) -> tuple[Any, str]:

@@ -313,7 +313,7 @@ def prepare(
         tuple(images.read(source, field="style") for source in several),
         None if content_mask is None else images.read(content_mask, field="content mask"),
         None if style_mask is None else images.read(style_mask, field="style mask"),
-        None if start_from is None else images.read(start_from, field="start"),
+        None if start_from is None else images.read(start_from, field="start", min_side=1),
         None if protect is None else _protected(protect, photograph),
     )
     check(wanted, pictures)  # here already: before weights are fetched for what cannot be painted
