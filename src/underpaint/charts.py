@@ -28,9 +28,14 @@ def _ink() -> str:
     return str(rcParams["text.color"])
 
 
+def plain(text: str) -> str:
+    """Text that matplotlib shows as it is: dollar signs would begin a formula."""
+    return text.replace("$", r"\$")
+
+
 def short(name: str) -> str:
     """A term's name for a chart: `style/relu3_1` is `relu3_1`, `content/relu4_2` is `content relu4_2`."""
-    return name.replace("style/", "").replace("content/", "content ")
+    return plain(name.replace("style/", "").replace("content/", "content "))
 
 
 def losses(history: Sequence[Row]) -> dict[str, list[tuple[int, float]]]:
@@ -69,8 +74,8 @@ def bars(axes: Any, attribution: Attribution, title: str | None = None) -> None:
     axes.bar(range(len(names)), values, yerr=ends, color=COLOURS[0], ecolor=_ink(), capsize=2, width=0.7)
     turned = 90 if len(names) > 8 else 0
     axes.set_xticks(range(len(names)), [n.removeprefix("relu") for n in names], fontsize=7, rotation=turned)
-    axes.set_title(attribution.method if title is None else title, fontsize=8)
-    axes.set_ylabel(attribution.unit, fontsize=6)
+    axes.set_title(plain(attribution.method) if title is None else title, fontsize=8)
+    axes.set_ylabel(plain(attribution.unit), fontsize=6)
     axes.tick_params(axis="y", labelsize=6)
     axes.axhline(0, color=_ink(), lw=0.5)
 

@@ -33,7 +33,7 @@ def _write(figure: Any, path: Path) -> None:
 
 def _show(axes: Any, picture: np.ndarray, title: str, **options: Any) -> None:
     axes.imshow(picture, **options)
-    axes.set_title(title, fontsize=7)
+    axes.set_title(title, fontsize=7, parse_math=False)
     axes.set_axis_off()
 
 

@@ -90,7 +90,7 @@ def gallery(e: Evidence) -> tuple[float, float, Draw]:
     for name, layers in e.configs.items():
         mask = mask_of(layers, e.players)
         rgb = e.painted(mask)
-        cells.append((f"{name}\n$J$ = {e.table.rows[0, mask].outcomes[HEADLINE]:.3f}", rgb))
+        cells.append((f"{charts.plain(name)}\n$J$ = {e.table.rows[0, mask].outcomes[HEADLINE]:.3f}", rgb))
     return _grid(cells, 6)
 
 

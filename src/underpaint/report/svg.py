@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,9 @@ def svg(width: float, height: float, draw: Callable[[Any], None], alternative: s
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :]).replace(INK, "currentColor")
-    label = alternative.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{label}">', text, count=1
-    )
+    head = re.search(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
+    assert head is not None
+    return f'<svg viewBox="{head[1]}" role="img" aria-label="{escape(alternative)}">{text[head.end() :]}'
 
 
 def convergence(history: Sequence[Row], recipe: Recipe) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -39,5 +40,5 @@ def found(runner: Runner, name: str | None) -> Job | None:
 
 
 def told(error: UnderpaintError) -> gr.Error:
-    """An error that the visitor can mend, to be raised: it stays until it is closed."""
-    return gr.Error(str(error), duration=None, print_exception=False)
+    """An error that the visitor can mend, to be raised: it stays until it is closed. Gradio takes its text for HTML."""
+    return gr.Error(escape(str(error)), duration=None, print_exception=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -115,5 +116,5 @@ class Keep:
             try:
                 self.runner.remove(self.runner.job(name))
             except UnderpaintError as error:  # somebody else was quicker, or resumed it
-                gr.Warning(str(error))
+                gr.Warning(escape(str(error)))
         return self._list()
