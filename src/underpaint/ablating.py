@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from underpaint import device, gallery, quality, session
+from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, mask_of, named
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
@@ -39,6 +40,14 @@ class Ablation:
     folder: Path
     configs: dict[str, tuple[str, ...]]
     outcomes: dict[str, dict[str, float]]
+
+    def __repr__(self) -> str:
+        values = listed({name: of[HEADLINE] for name, of in self.outcomes.items()})
+        return f"Ablation({len(self.configs)} configurations; J: {values}; {short(self.folder)})"
+
+    def _repr_html_(self) -> str:
+        """All its pictures and a line about them, for notebooks."""
+        return captioned((self.folder / gallery.FILE).read_bytes(), repr(self))
 
 
 class Ablating:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from underpaint.captions import listed
 from underpaint.cross import CrossMatrix
 from underpaint.game import Estimate, Game
 from underpaint.ledger import CLAMP, START
@@ -53,6 +54,9 @@ class Attribution:
     why: str = SINGLE
     residual: float | None = None
     kind: str = "run"
+
+    def __repr__(self) -> str:
+        return f"Attribution({self.method}: {listed(self.values)})"
 
     def shares(self) -> dict[str, float] | None:
         """The values divided by their sum; None where some are negative and a share means nothing."""

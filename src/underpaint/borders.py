@@ -167,7 +167,7 @@ def _line_through(depth: np.ndarray) -> tuple[float, float] | None:
 
     None where too little of the side has depth, or it leans too much.
     """
-    blocks = np.array_split(np.arange(len(depth)), BLOCKS)
+    blocks = [block for block in np.array_split(np.arange(len(depth)), BLOCKS) if len(block)]  # a narrow side has fewer
     x = np.array([block.mean() for block in blocks])
     y = np.array([np.median(depth[block]) for block in blocks])
     x, y = x[y >= 1], y[y >= 1]

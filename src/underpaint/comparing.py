@@ -9,6 +9,7 @@ colours even where a recipe kept the content's, and masks are not looked at.
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ import torch
 
 from underpaint import commands, images
 from underpaint import device as devices
+from underpaint.captions import captioned, listed, png, short
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.files import named, write_text
 from underpaint.images import Picture
 from underpaint.networks import registry
 from underpaint.networks.network import Network
@@ -35,6 +37,7 @@ Progress = Callable[[int, int, str], None]
 """Told how many items are done, of how many, and the name of the next; at the end all, and an empty name."""
 
 PASTICHE = "pastiche.png"
+SIDES = "--content", "--style"
 STRETCH = 0.02
 """Share by which a pastiche's proportions may differ from its content's before a note says so."""
 
@@ -62,6 +65,9 @@ class Row:
     missing: dict[str, str]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Row({short(self.name)}, {self.width}×{self.height} px, {listed(self.values, 4)})"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -84,6 +90,21 @@ class Comparison:
         """The names of `MEASURES` that at least one row has, in their order."""
         return [name for name in MEASURES if any(name in row.values for row in self.rows)]
 
+    def __repr__(self) -> str:
+        names = ", ".join(short(row.name, 30) for row in self.rows[:3])
+        more = f" and {len(self.rows) - 3} more" if len(self.rows) > 3 else ""
+        return f"Comparison({names}{more}: {len(self.measures)} measures by {self.network})"
+
+    def _repr_html_(self) -> str:
+        """Pictures and figures side by side, for notebooks."""
+        pictures = [captioned(png(images.read(row.picture, min_side=1).rgb), row.name) for row in self.rows]
+        head = "".join(f"<th>{picture}</th>" for picture in pictures)
+        lines = [
+            f"<tr><th>{name}</th>{''.join(f'<td>{_cell(row.values.get(name))}</td>' for row in self.rows)}</tr>"
+            for name in self.measures
+        ]
+        return f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table><code>{html.escape(repr(self))}</code>"
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, with what each measure is, in types that JSON knows."""
         rows = [vars(row) | {"picture": str(row.picture), "notes": list(row.notes)} for row in self.rows]
@@ -91,12 +112,13 @@ class Comparison:
         shared = {"network": self.network, "layers": list(self.layers), "notes": list(self.notes)}
         return shared | {"measures": measures, "rows": rows}
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """One row a pastiche, one column a measure, numbers in full; a measure that is missing leaves its cell empty.
 
         Raises:
             UnderpaintError: the file exists, or cannot be written.
         """
+        path = named(path, "--out")
         if path.exists():
             raise UnderpaintError(f"--out {path}: exists already and is not overwritten; name another file")
         text = io.StringIO()
@@ -105,7 +127,11 @@ class Comparison:
         for row in self.rows:
             figures = [repr(row.values[name]) if name in row.values else "" for name in self.measures]
             writer.writerow([row.name, row.content, row.style, row.width, row.height, self.network, *figures])
-        write_bytes(path, text.getvalue().encode())
+        write_text(path, text.getvalue())
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 @dataclass(frozen=True)
@@ -125,13 +151,13 @@ class _Item:
 
 
 def compare(
-    items: Sequence[Path],
+    items: str | Path | Sequence[str | Path],
     *,
-    content: Path | None = None,
-    style: Path | None = None,
+    content: str | Path | None = None,
+    style: str | Path | None = None,
     network: str = "compact",
-    weights: Path | None = None,
-    device: str = "auto",
+    weights: str | Path | None = None,
+    device: str | torch.device = "auto",
     progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
     download: Download | None = None,
@@ -154,9 +180,14 @@ def compare(
         UnderpaintError: no items; a folder that is no run, or lacks its picture or inputs; a picture file without content and
             style, or these without a picture file; a picture that cannot be read; no weights, unknown network or device.
     """
-    if not items:
+    paths = [named(item, "compare") for item in ([items] if isinstance(items, str | Path) else items)]
+    if not paths:
         raise UnderpaintError("compare: no pastiches; name run folders or picture files")
-    found = [_read(Path(item), content, style) for item in items]
+    # Once: a pipe is empty afterwards.
+    pair = zip((content, style), SIDES, strict=True)
+    beside = [None if source is None else images.read(source, field) for source, field in pair]
+    weights = None if weights is None else named(weights, "--weights")
+    found = [_read(path, *beside) for path in paths]
     if (content or style) and all(item.recipe is not None for item in found):
         raise UnderpaintError("--content, --style: all items are runs, which have their own; leave these out")
     registry.check_layers(network, [])
@@ -174,20 +205,18 @@ def compare(
     return Comparison(tuple(rows), network, layers, (*why, *_notes(found)))
 
 
-def _read(item: Path, content: Path | None, style: Path | None) -> _Item:
+def _read(item: Path, content: Picture | None, style: Picture | None) -> _Item:
     if item.is_dir():
         return _read_run(item)
     if not item.exists():
         raise UnderpaintError(f"{item}: no such file or folder; name a run folder or a picture file")
     if content is None or style is None:
-        missing = " and ".join(name for name, given in (("--content", content), ("--style", style)) if given is None)
+        missing = " and ".join(name for name, given in zip(SIDES, (content, style), strict=True) if given is None)
         raise UnderpaintError(
             f"{item}: a picture file does not say what it was made of; give {missing}, or name its run folder"
         )
-    pastiche, of, by = (
-        images.read(path, field) for path, field in ((item, "pastiche"), (content, "--content"), (style, "--style"))
-    )
-    return _Item(str(item), pastiche, of, seen(Recipe(), Pictures(of, (by,))).styles, None)
+    pastiche = images.read(item, "pastiche")
+    return _Item(str(item), pastiche, content, seen(Recipe(), Pictures(content, (style,))).styles, None)
 
 
 def _read_run(folder: Path) -> _Item:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 
 from underpaint.errors import UnderpaintError
 
+T = TypeVar("T")
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 CUDA_SETTINGS = {"tf32": False, "cudnn_benchmark": False}
 """What `ieee_float32` sees to. TF32 keeps 10 of float32's 23 bits of mantissa and is what PyTorch's convolutions use by
@@ -175,9 +177,53 @@ def deterministic(wanted: bool) -> Iterator[None]:
         raise UnderpaintError(
             "--deterministic: CUDA needs the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8; set it and run again"
         )
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """What the caller has set for PyTorch and NumPy as a whole is as it is by default, and put back afterwards: autocast,
+    modes of gradients, default type and device, the CPU's precision of float32, NumPy's errors. So no sum depends on who
+    asks.
+
+    Threads and deterministic algorithms stay as they are: they are the caller's to choose. There is no randomness here that
+    is not drawn from a generator of its own.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if (before := torch.get_default_dtype()) != torch.float32:
+            stack.callback(torch.set_default_dtype, before)
+            torch.set_default_dtype(torch.float32)
+        cpu: Any = torch.backends.mkldnn
+        for owner in (cpu.conv, cpu.matmul) if hasattr(cpu, "conv") else ():  # from PyTorch 2.9 on
+            stack.callback(setattr, owner, "fp32_precision", owner.fp32_precision)
+            owner.fp32_precision = "ieee"
+        yield
+
+
+def stepwise(steps: Generator[T], around: Callable[[], AbstractContextManager[object]]) -> Generator[T]:
+    """Goes through `steps`, each of them made inside `around()`; between two of them the caller's own settings hold, as they
+    would not if a generator yielded in the middle of a `with`."""
+    try:
+        while True:
+            with around():
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step
+    finally:
+        with around():
+            steps.close()

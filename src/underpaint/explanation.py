@@ -13,6 +13,7 @@ import torch
 from underpaint import attribution, columns, commands, explaining, gallery, images, records, sanity, spatial, validation
 from underpaint.account import kappa
 from underpaint.attribution import Attribution, RunFacts, by_layer
+from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, label, mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.explaining import Explaining
@@ -136,11 +137,16 @@ class Explanation:
         return shares
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{layer} {e.value:.3f}" for layer, e in self.shapley.items())
-        return f"Explanation({len(self.table.rows)} coalitions; {values}; {self.folder})"
+        values = listed({layer: e.value for layer, e in self.shapley.items()})
+        return f"Explanation({len(self.table.rows)} coalitions; {values}; {short(self.folder)})"
 
     def _repr_png_(self) -> bytes:
+        """The picture, for notebooks."""
         return self.run._repr_png_()
+
+    def _repr_html_(self) -> str:
+        """The picture and a line about it, for notebooks."""
+        return captioned(self._repr_png_(), repr(self))
 
 
 @spelt_out(Keywords)

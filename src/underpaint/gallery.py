@@ -19,6 +19,8 @@ from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE
 from underpaint.table import Table
 
+FILE = "gallery.png"
+
 
 def save(path: Path, rgb: np.ndarray) -> None:
     """An (H, W, 3) picture, 0..1, as PNG."""
@@ -62,7 +64,7 @@ def draw_coalitions(
             _show(axes, picture, title)
         for axes in every[len(cells) :]:
             axes.set_axis_off()
-        _write(figure, folder / "gallery.png")
+        _write(figure, folder / FILE)
 
 
 def draw_region(

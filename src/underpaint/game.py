@@ -123,6 +123,10 @@ class Game(ABC):
     criterion: ClassVar[str] = "resolved at 95 % over all pairs, Holm"
     """What tells two players apart, in words."""
 
+    def __repr__(self) -> str:
+        known = int(np.isfinite(self.values).sum())
+        return f"{type(self).__name__}({len(self.players)} players, {known} coalitions, {self.tables} table(s))"
+
     @abstractmethod
     def shapley(self) -> list[Estimate]:
         """By player; they sum to v(all) − v(∅)."""
@@ -200,7 +204,7 @@ class Game(ABC):
         return [(i, j) if found.value > 0 else (j, i) for (i, j), found in differences.items() if (i, j) in kept]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exact(Game):
     """Values of all coalitions."""
 

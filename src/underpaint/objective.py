@@ -133,6 +133,8 @@ class SmoothnessTerm:
         value = torch.zeros((), device=image.device, dtype=image.dtype)
         for here, there, g_here, g_there, share in self._neighbours(image, g):
             d = here - there
+            if not d.numel():  # a picture one pixel wide has no neighbours across
+                continue
             value = value + share * d.square().mean()
             d = d * (2 * share / d.numel())
             g_here.add_(d)

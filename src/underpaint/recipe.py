@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from underpaint.captions import short
 from underpaint.errors import UnderpaintError
 
 NetworkName = Literal["compact", "vgg19", "vgg16"]
@@ -153,12 +154,12 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Precision = "auto"
 
-    @field_validator("style_layers")
+    @field_validator("style_layers", "iterations")
     @classmethod
-    def _some_layer(cls, layers: dict[str, float]) -> dict[str, float]:
-        if not layers:
-            raise ValueError("name at least one layer")
-        return layers
+    def _some(cls, given: Any) -> Any:
+        if not given:
+            raise ValueError("is empty; name at least one, or leave it out")
+        return given
 
     @model_validator(mode="wrap")
     @classmethod
@@ -166,7 +167,7 @@ class Recipe(BaseModel):
         """Fields that were not given, as `preset` and `optimizer` say; they do not count as set."""
         if not isinstance(given, Mapping):
             return handler(given)
-        given = {name: value for name, value in given.items() if value != ()}
+        given = {name: value for name, value in given.items() if name != "style_weights" or value != ()}
         optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else "lbfgs")
         presets = PRESETS.get(optimizer, {}) if isinstance(optimizer, str) else {}
         preset = given.get("preset", "standard")
@@ -205,6 +206,10 @@ class Recipe(BaseModel):
         """Whether a place in `sizes()` is the polish."""
         return bool(self.polish) and scale % len(self.sizes()) == len(self.sizes()) - 1
 
+    def __repr__(self) -> str:
+        given = (f"{name}={getattr(self, name)!r}" for name in Recipe.model_fields if name in self.model_fields_set)
+        return f"Recipe({short(', '.join(given), 180)})"
+
     def digest(self) -> str:
         """A stable hash of every field, 64 hexadecimal digits: equal for equal recipes on every machine."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
@@ -225,7 +230,8 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"
         if first["type"] == "extra_forbidden":
             raise UnderpaintError(f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}") from None
-        raise UnderpaintError(f"{source}{place}: {first['msg']}{got}") from None
+        told = first["msg"].removeprefix("Value error, ")
+        raise UnderpaintError(f"{source}{place}: {told}{got}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -280,7 +286,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
         UnderpaintError: it is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin UTF-8 with a byte order mark
     except tomllib.TOMLDecodeError as error:
         raise UnderpaintError(f"--recipe {where}: not TOML: {error}") from None
 

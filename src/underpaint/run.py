@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from underpaint import checkpoint, commands, images
+from underpaint.captions import captioned, png, short
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Picture
@@ -98,15 +99,15 @@ class Run:
         height, width = self.pastiche.shape[:2]
         last = self.history[-1] if self.history else None
         steps = f", {last.step} steps, loss {last.weighted:.4g}" if last else ""
-        return f"Run({self.recipe.network}, {width}×{height} px{steps}, {self.folder or 'not kept'})"
+        return f"Run({self.recipe.network}, {width}×{height} px{steps}, {short(self.folder or 'not kept')})"
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
-        from PIL import Image
+        return png(self.pastiche)
 
-        buffer = io.BytesIO()
-        Image.fromarray(np.rint(self.pastiche * 255).astype(np.uint8)).save(buffer, "PNG")
-        return buffer.getvalue()
+    def _repr_html_(self) -> str:
+        """The picture and a line about it, for notebooks."""
+        return captioned(self._repr_png_(), repr(self))
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:

@@ -74,7 +74,7 @@ def plan(players: Sequence[str], drawn: Sequence[Order]) -> list[int]:
     return list(dict.fromkeys(chain(known, *(arrivals(order) for order in drawn))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sampled(Game):
     """Values of the coalitions of some orders, and what they say of Shapley values.
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from underpaint.captions import listed
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
@@ -39,6 +40,9 @@ class Row:
     last_fall: float
     seconds: float
     picture: str
+
+    def __repr__(self) -> str:
+        return f"Row(perturbation={self.perturbation}, mask={self.mask:b}, {listed(self.outcomes, 4)})"
 
 
 class Table:
