@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import underpaint
+from underpaint.captions import short
 from underpaint.errors import UnderpaintError
 
 QUICK = {"network": "vgg19", "size": 96, "smallest": 64, "iterations": (6, 9)}
@@ -52,7 +53,8 @@ def test_a_torch_device_is_taken(pair, tiny_weights, tmp_path):
 def test_folder_holds_every_number(pair, tiny_weights, tmp_path):
     run = paint(pair, tiny_weights, tmp_path / "r")
     assert "\n" not in repr(run)
-    assert re.fullmatch(rf"Run\(vgg19, \d+×\d+ px, 15 steps, loss .*, {re.escape(str(run.folder))}\)", repr(run))
+    folder = re.escape(short(run.folder))
+    assert re.fullmatch(rf"Run\(vgg19, \d+×\d+ px, 15 steps, loss .*, {folder}\)", repr(run))
     facts = json.loads((tmp_path / "r/run.json").read_text())
     assert facts["status"] == "finished"
     assert facts["recipe_sha256"] == run.recipe.digest()
