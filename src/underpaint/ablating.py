@@ -18,13 +18,14 @@ from underpaint import device, gallery, quality, session
 from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, mask_of, named
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.files import sweep, write_bytes
 from underpaint.images import Source
 from underpaint.judges import HEADLINE
 from underpaint.keywords import Keywords, spelt_out
+from underpaint.owner import Owner
 from underpaint.painter import Painter, Progress, open_judge
-from underpaint.recipe import make
-from underpaint.run import create_folder, keep_inputs, read_inputs
+from underpaint.recipe import kept
+from underpaint.run import create_folder, hashes_of, keep_inputs, read_inputs
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
@@ -67,8 +68,12 @@ class Ablating:
         network = open_judge(judge or wish.recipe.network, self.session)
         lpips = quality.find_lpips(wish.options.weights, self.session.device)
         self.painter = Painter(self.session.scene, network, lpips)
-        self._claim(judge or wish.recipe.network)
-        self.table = Table(folder, self.players)
+        self.owner = Owner(folder)
+        if not (folder / FILE).exists():
+            create_folder(folder)
+        with self.owner:
+            self._claim(judge or wish.recipe.network)
+            self.table = Table(folder, self.players)
 
     def _claim(self, judge: str) -> None:
         """Writes ablation.json, or checks that the one there is of the same run."""
@@ -77,23 +82,25 @@ class Ablating:
         if path.exists():
             facts = read_facts(self.folder)
             hashes = {role: picture.sha256 for role, picture in self.session.scene.pictures.by_role().items()}
-            before = {entry["role"]: entry["sha256"] for entry in facts["inputs"]}
-            if {key: facts[key] for key in own} != own or before != hashes:
+            recipe = kept(facts["recipe"], source=f"{path}: ")
+            if (recipe, facts["judge"]) != (self.session.recipe, judge) or hashes_of(facts["inputs"]) != hashes:
                 raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
             inputs = facts["inputs"]
             chosen = {"cores": facts["cores"]} if "cores" in facts else {}
         else:
-            create_folder(self.folder)
             cores = self.session.options.cores
             chosen = {} if cores is None else {"cores": cores.facts()}
             inputs = keep_inputs(self.folder, self.session.scene.pictures)
         environment = device.describe(self.session.device)
         networks = self.session.networks
         facts = own | {"inputs": inputs, "configs": self.configs, "networks": networks, "environment": environment} | chosen
-        write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
+        data = (json.dumps(facts, indent=1) + "\n").encode()
+        if not path.exists() or path.read_bytes() != data:
+            write_bytes(path, data)
 
     def __iter__(self) -> Iterator[Progress]:
-        with device.ieee_float32(self.session.device):
+        with self.owner, device.ieee_float32(self.session.device):
+            sweep(self.folder)
             yield from self._configurations()
 
     def _configurations(self) -> Iterator[Progress]:
@@ -187,7 +194,7 @@ def resume(folder: str | Path, options: Options | None = None) -> Ablating:
     facts, options = read_facts(folder), options or Options()
     if options.weights is None and "networks" in facts:
         options = replace(options, weights=session.own_weights(facts))
-    recipe = make(facts["recipe"], source=f"{folder / FILE}: ")
+    recipe = kept(facts["recipe"], source=f"{folder / FILE}: ")
     return Ablating(Wish(recipe, read_inputs(folder, facts), options), list(facts["configs"]), facts["judge"], folder)
 
 

@@ -42,13 +42,13 @@ class Account:
             self.kappa_half = kappa(step.state.ledger)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
+        """For a checkpoint, or to come back to; what is in it is never written to."""
         kept = {f"cross/{name}": t for name, t in self.cross.state().items()}
         kept |= {f"path/{name}": t for name, t in self.path.state().items()}
         return kept | {"kappa_half": torch.tensor(self.kappa_half, dtype=torch.float64)}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way."""
+        """The other way; from nothing, as it was before the first step."""
         self.cross.restore({n[6:]: t for n, t in kept.items() if n.startswith("cross/")}, terms)
         self.path.restore({n[5:]: t for n, t in kept.items() if n.startswith("path/")}, terms)
-        self.kappa_half = float(kept["kappa_half"])
+        self.kappa_half = float(kept.get("kappa_half", float("nan")))

@@ -13,7 +13,8 @@ grows. At 256×192 px this is 7e-9 (the paper: 1e-8); rounding errors, far below
 
 @dataclass
 class Adam:
-    """The state of Adam at one size. `step` returns the update; nothing is changed in the picture.
+    """The state of Adam at one size. `step` returns the update; nothing is changed in the picture. Tensors are replaced,
+    never written to: a shallow copy keeps the state as it was.
 
     For a given state the update is linear in the gradient that entered `m`: u = −lr · m̂ / (√v̂ + ε).
 
@@ -39,8 +40,8 @@ class Adam:
         """The update (1, 3, H, W) for this gradient at learning rate `rate` (in units of 0..1 pixels)."""
         self.t += 1
         b1, b2 = self.betas
-        self.m.mul_(b1).add_(gradient, alpha=1 - b1)
-        self.v.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        self.m = self.m.mul(b1).add_(gradient, alpha=1 - b1)
+        self.v = self.v.mul(b2).addcmul_(gradient, gradient, value=1 - b2)
         return self.update(self.m, rate)
 
     def update(self, m: torch.Tensor, rate: float) -> torch.Tensor:

@@ -127,7 +127,7 @@ class Comparison:
         for row in self.rows:
             figures = [repr(row.values[name]) if name in row.values else "" for name in self.measures]
             writer.writerow([row.name, row.content, row.style, row.width, row.height, self.network, *figures])
-        write_text(path, text.getvalue())
+        write_text(path, text.getvalue(), new=True)
 
 
 def _cell(value: float | None) -> str:

@@ -90,7 +90,7 @@ class CrossMatrix:
         return missed / max(sum(float(c.abs().sum()) for c in self.changes.values()), 1e-12)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
+        """For a checkpoint; what is in it is never written to."""
         kept = {f"cross.{s}": m for s, m in self.matrices.items()} | {f"change.{s}": c for s, c in self.changes.items()}
         if self._before is not None:
             point, moved, start = self._before
@@ -98,11 +98,11 @@ class CrossMatrix:
         return kept
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way."""
+        """The other way; from nothing, as it was before the first step."""
         self.terms = terms
-        for name, tensor in kept.items():
-            kind, _, scale = name.partition(".")
-            if kind in ("cross", "change"):
-                (self.matrices if kind == "cross" else self.changes)[int(scale)] = tensor
-        if "values" in kept:
-            self._before = Point(kept["values"], kept["gradients"]), kept["moved"], kept["before"]
+        self.matrices, self.changes = (
+            {int(name.partition(".")[2]): tensor for name, tensor in kept.items() if name.startswith(f"{kind}.")}
+            for kind in ("cross", "change")
+        )
+        begun = "values" in kept
+        self._before = (Point(kept["values"], kept["gradients"]), kept["moved"], kept["before"]) if begun else None

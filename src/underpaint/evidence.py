@@ -23,7 +23,7 @@ from underpaint.explaining import Settings
 from underpaint.game import Game
 from underpaint.judges import HEADLINE
 from underpaint.recipe import Recipe, make
-from underpaint.run import Row, Run, read_facts, read_history, read_inputs, recipe_of
+from underpaint.run import SETTINGS, Row, Run, read_facts, read_history, read_inputs, recipe_of
 from underpaint.scene import Pictures
 from underpaint.table import FILE as COALITIONS
 from underpaint.table import Table
@@ -47,7 +47,7 @@ class Evidence:
 
     def _kind(self) -> Kind:
         kinds: dict[str, Kind] = {
-            explaining.SETTINGS: "explain",
+            SETTINGS: "explain",
             ablating.FILE: "ablate",
             "run.json": "stylize",
             "pastiche.png": "stylize",

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from underpaint import checkpoint, device, quality, sampled, sanity, session
+from underpaint import device, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.files import sweep, write_bytes
 from underpaint.images import Source
 from underpaint.keywords import Keywords, spelt_out
+from underpaint.owner import Owner
 from underpaint.painter import Painter, Progress, open_judge, panel
 from underpaint.recipe import Recipe
-from underpaint.run import TOTAL, check_free, create_folder, read_facts
+from underpaint.run import SETTINGS, TOTAL, check_free, create_folder, hashes_of, read_facts, recipe_of
 from underpaint.sanity import accountant
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
@@ -38,7 +40,6 @@ COALITION = 0.7
 REPEATS = 8
 """Coalitions that are painted again from a perturbed start, for an estimate of the noise."""
 
-SETTINGS = "explain.json"
 SIZE = 256
 """Longest side where none is given: an explanation is forty runs."""
 
@@ -74,21 +75,24 @@ class Explaining:
     Args:
         painting: the run, in its folder.
         settings: see `Settings`.
-        folder: the run's.
+        owner: the run's folder's.
     """
 
-    def __init__(self, painting: Session, settings: Settings, folder: Path) -> None:
-        self.session, self.settings, self.folder = painting, settings, folder
+    def __init__(self, painting: Session, settings: Settings, owner: Owner) -> None:
+        self.session, self.settings, self.owner, self.folder = painting, settings, owner, owner.folder
         self.players = check_players(list(painting.recipe.style_layers))
         self.orders = orders_of(painting.recipe, settings)
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
         self.judge = open_judge(settings.judge, painting)
-        self.table = Table(folder, self.players)
+        self.table = Table(self.folder, self.players)
         lpips = quality.find_lpips(painting.options.weights, painting.device)
         self.painter = Painter(painting.scene, self.judge, lpips)
         self.style_judge = panel(painting.scene, self.judge, None).style
         self.account = accountant(painting.scene, self.style_judge)
+        if painting.state is not None and painting.state.ledger is None:
+            raise UnderpaintError(f"{self.folder}: its run was painted without a ledger; explain into another folder")
+        painting.follow(self.account)
 
     @property
     def count(self) -> int:
@@ -109,7 +113,8 @@ class Explaining:
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
     def __iter__(self) -> Iterator[Progress]:
-        with device.ieee_float32(self.session.device):
+        with self.owner, device.ieee_float32(self.session.device):
+            sweep(self.folder)
             yield from self._parts()
 
     def _parts(self) -> Iterator[Progress]:
@@ -131,9 +136,9 @@ class Explaining:
         """The run with its ledger, unless it is finished; how far it is."""
         if self.session.facts.get("status") == "finished":
             return
-        self.session.watch = self.account
-        for step in self.session:
-            yield self.session.recipe.share_done(step.scale, step.iteration + (not step.final))
+        with closing(iter(self.session)) as steps:
+            for step in steps:
+                yield self.session.recipe.share_done(step.scale, step.iteration + (not step.final))
 
     def _coalition(self, perturbation: int, mask: int) -> Iterator[float]:
         known: Painted | None = None
@@ -178,7 +183,8 @@ def start(
     Raises:
         UnderpaintError: as `underpaint.start`; too few or too many layers or permutations; or `out` holds another run.
     """
-    folder = Path(out)
+    owner = Owner(Path(out))
+    folder = owner.folder
     if seeds < 1:
         raise UnderpaintError(f"--seeds {seeds}: at least one table is needed")
     if arguments.get("recipe") is None:
@@ -187,13 +193,15 @@ def start(
     layers = check_players(list(wish.recipe.style_layers))
     count = sampled.check_permutations(layers, permutations)
     if (folder / SETTINGS).exists() and (folder / "run.json").exists():
-        return _go_on(folder, wish, seeds, judge, check_sanity, permutations)
+        _check_same(folder, wish, judge)
+        return _resume(owner, wish.options, seeds, check_sanity, permutations)
     check_free(folder)
-    painting = Session(wish.recipe, wish.pictures, wish.options, folder)
+    painting = Session(wish.recipe, wish.pictures, wish.options, owner)
     settings = Settings(seeds, judge or wish.recipe.network, check_sanity, count)
-    made = Explaining(painting, settings, folder)
+    made = Explaining(painting, settings, owner)
     create_folder(folder)
-    _keep(folder, settings)
+    with owner:
+        _keep(folder, settings)
     return made
 
 
@@ -214,17 +222,14 @@ def read_settings(folder: Path) -> Settings:
         raise UnderpaintError(f"{path}: not an explanation ({error}); make one with `underpaint explain`") from None
 
 
-def _go_on(
-    folder: Path, wish: Wish, seeds: int, judge: str | None, check_sanity: bool, permutations: int | None
-) -> Explaining:
-    """The explanation in a folder, after a look at whether it is the one that was asked for."""
+def _check_same(folder: Path, wish: Wish, judge: str | None) -> None:
+    """Whether the explanation in a folder is the one that is asked for."""
     facts = read_facts(folder)
-    hashes = [picture.sha256 for picture in wish.pictures.by_role().values()]
-    if facts["recipe_sha256"] != wish.recipe.digest() or hashes != [entry["sha256"] for entry in facts["inputs"]]:
+    hashes = {role: picture.sha256 for role, picture in wish.pictures.by_role().items()}
+    if recipe_of(facts, folder).digest() != wish.recipe.digest() or hashes_of(facts["inputs"]) != hashes:
         raise UnderpaintError(f"--out {folder}: holds the explanation of another run; name another folder")
     if judge is not None and judge != read_settings(folder).judge:
         raise UnderpaintError(f"--judge {judge}: {folder} is judged by another network; name another --out")
-    return resume(folder, wish.options, seeds, check_sanity, permutations)
 
 
 def resume(
@@ -239,16 +244,20 @@ def resume(
     Raises:
         UnderpaintError: not the folder of an explanation, or its pictures or weights are not to be had.
     """
-    folder = Path(folder)
-    before = read_settings(folder)
-    settings = replace(before, seeds=max(seeds, before.seeds), sanity=before.sanity or check_sanity)
-    painting = session.reopen(folder, options)
-    asked = before.permutations if permutations is None else permutations
-    count = sampled.check_permutations(list(painting.recipe.style_layers), asked)
-    if count is not None:
-        settings = replace(settings, permutations=max(count, before.permutations or 0))
-    made = Explaining(painting, settings, folder)
-    if painting.state is not None and painting.state.ledger is not None:
-        made.account.restore(checkpoint.read_watch(folder / "checkpoint.safetensors"), painting.state.ledger.terms)
-    _keep(folder, settings)
+    read_settings(Path(folder))  # is it one at all?
+    return _resume(Owner(Path(folder)), options, seeds, check_sanity, permutations)
+
+
+def _resume(owner: Owner, options: Options | None, seeds: int, check_sanity: bool, permutations: int | None) -> Explaining:
+    with owner:
+        before = read_settings(owner.folder)
+        settings = replace(before, seeds=max(seeds, before.seeds), sanity=before.sanity or check_sanity)
+        painting = session.reopen(owner, options)
+        asked = before.permutations if permutations is None else permutations
+        count = sampled.check_permutations(list(painting.recipe.style_layers), asked)
+        if count is not None:
+            settings = replace(settings, permutations=max(count, before.permutations or 0))
+        made = Explaining(painting, settings, owner)
+        if settings != before:
+            _keep(owner.folder, settings)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,6 +23,7 @@ from underpaint.images import Source
 from underpaint.judges import DEPTHS, HEADLINE, SEES
 from underpaint.keywords import Keywords, spelt_out
 from underpaint.ledger import CLAMP, START
+from underpaint.owner import Owner
 from underpaint.run import Run, read_inputs
 from underpaint.sampled import Order
 from underpaint.scene import seen
@@ -133,7 +135,8 @@ class Explanation:
         shares, origins = self.acted_in(region), {layer: self.origin(layer, region) for layer in self.players}
         inputs = read_inputs(self.folder, self.run.facts)
         style = images.resize(seen(self.run.recipe, inputs).styles[0].rgb, next(iter(origins.values())).shape)
-        gallery.draw_region(path, self.run.pastiche, box, style, origins, by_layer(shares, self.players))
+        with Owner(self.folder) if path.parent.resolve() == self.folder.resolve() else nullcontext():
+            gallery.draw_region(path, self.run.pastiche, box, style, origins, by_layer(shares, self.players))
         return shares
 
     def __repr__(self) -> str:
@@ -183,6 +186,11 @@ def explain(
 
 def conclude(made: Explaining) -> Explanation:
     """From what was painted to what it means: every file of the explanation but the coalitions' own is written here."""
+    with made.owner:
+        return _concluded(made)
+
+
+def _concluded(made: Explaining) -> Explanation:
     session, folder, players = made.session, made.folder, made.players
     state = session.state
     assert state is not None
@@ -197,6 +205,7 @@ def conclude(made: Explaining) -> Explanation:
         *attribution.of_game(game),
     ]
     finished = run.pastiche if session.recipe.keep_color == "luminance" else None
+    (folder / records.VALIDATION).unlink(missing_ok=True)  # written last: with it there, all files are of one conclusion
     closed = records.write_ledger(folder, account, state.result, finished)
     checks = _checks(made, game, closed)
     faithful = {a.method: validation.faithfulness(a, game) for a in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -14,18 +15,23 @@ SHARED, PRIVATE = 0o644, 0o600
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
+"""The name of a file that is being written."""
 
-def write_bytes(path: Path, data: bytes, mode: int = SHARED) -> None:
+
+def write_bytes(path: Path, data: bytes, mode: int = SHARED, *, new: bool = False) -> None:
     """Replaces `path` by `data`: a temporary file beside it, flushed to disk, then renamed over it.
 
-    Whoever reads `path` sees the old file or the new one. On failure the temporary file is removed.
+    Whoever reads `path` sees the old file or the new one. On failure the temporary file is removed; what a killed process
+    left of one `sweep` removes.
 
     Args:
         mode: of the new file, less what the process's umask takes off. The umask is never touched: it is the whole
             process's, and a file that another thread made in that moment came out for everybody to write.
+        new: the file must not be there yet, not even by another process a moment ago.
 
     Raises:
-        UnderpaintError: the folder is missing, full or not to be written.
+        UnderpaintError: the folder is missing, full or not to be written; or a new file is there already.
     """
     path = Path(path)
     temporary = path.parent / f".{secrets.token_hex(8)}.part"
@@ -34,20 +40,49 @@ def write_bytes(path: Path, data: bytes, mode: int = SHARED) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
+        if not (new and _linked(temporary, path)):
+            os.replace(temporary, path)
+    except FileExistsError:
+        raise UnderpaintError(f"{path}: is there already and is not overwritten; name a new file") from None
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); choose a folder that can be written"
+        raise UnderpaintError(f"{path}: {reason}") from None
+    finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            reason = f"cannot be written ({error.strerror}); choose a folder that can be written"
-            raise UnderpaintError(f"{path}: {reason}") from None
+            temporary.unlink()
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Enters the file under its name, whole; false on a file system without links.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
         raise
+    except OSError:
+        if path.exists():
+            raise FileExistsError(path) from None
+        return False
+    return True
 
 
-def write_text(path: Path, text: str) -> None:
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left of files that they were writing, here and in the folders within.
+
+    Only for the folder's owner: what another process is writing just now would go too.
+    """
+    for path in folder.rglob(".*.part"):
+        if _PART.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+def write_text(path: Path, text: str, *, new: bool = False) -> None:
     """`write_bytes` of UTF-8. A byte of a file's name that is none stands there as an escape, `\\udcff`, which is valid
     everywhere and in JSON reads back as the name that it was."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), new=new)
 
 
 def named(path: str | os.PathLike[str], field: str) -> Path:

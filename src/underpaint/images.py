@@ -194,6 +194,7 @@ def write(
     bits: int = 8,
     metadata: Mapping[str, str] | None = None,
     quality: int = 95,
+    new: bool = False,
 ) -> None:
     """Writes PNG or TIFF (8 or 16 bit) or JPEG, by the file's ending, with an sRGB profile. Equal input, equal bytes.
 
@@ -203,6 +204,7 @@ def write(
         bits: 8 or 16.
         metadata: text by key: iTXt in PNG, the image description (JSON) in JPEG and TIFF.
         quality: of JPEG, 1..95.
+        new: the file must not be there yet.
 
     Raises:
         UnderpaintError: unknown ending, 16-bit JPEG, or a file that cannot be written.
@@ -218,11 +220,12 @@ def write(
     top, kind = (255, np.uint8) if bits == 8 else (65535, np.uint16)
     samples = np.rint(np.clip(array.astype(np.float64), 0, 1) * top).astype(kind)
     if path.suffix.lower() in (".tif", ".tiff"):
-        write_bytes(path, _tiff_bytes(samples, text))
+        data = _tiff_bytes(samples, text)
     elif bits == 16:
-        write_bytes(path, png16.encode(samples, srgb_profile(), text))
+        data = png16.encode(samples, srgb_profile(), text)
     else:
-        write_bytes(path, _pillow_bytes(samples, text, "JPEG" if jpeg else "PNG", quality))
+        data = _pillow_bytes(samples, text, "JPEG" if jpeg else "PNG", quality)
+    write_bytes(path, data, new=new)
 
 
 def _pillow_bytes(samples: np.ndarray, text: Mapping[str, str], kind: str, quality: int) -> bytes:

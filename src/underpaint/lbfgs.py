@@ -216,6 +216,10 @@ class LBFGS:
     low: float = -math.inf
     high: float = math.inf
 
+    def copy(self) -> LBFGS:
+        """The minimiser as it is now; a step of either changes nothing in the other."""
+        return LBFGS(self.hessian.copy(), self.low, self.high)
+
     def direction(self, image: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """−P' H P g, zero where a bound holds the pixel and where the way leads out of the bounds; where either is so."""
         held = ((image <= self.low) & (gradient > 0)) | ((image >= self.high) & (gradient < 0))

@@ -38,7 +38,8 @@ def resample(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 @dataclass
 class Ledger:
-    """The account of the iterate, and of the running average where there is one.
+    """The account of the iterate, and of the running average where there is one. Tensors are replaced, never written to: a
+    shallow copy keeps the account as it was.
 
     Attributes:
         terms: names, in the objective's order.
@@ -86,7 +87,7 @@ class Ledger:
         gradients = self._stack(parts)
         if self.moments is None:
             self.moments = torch.zeros_like(gradients)
-        self.moments.lerp_(gradients, 1 - adam.betas[0])
+        self.moments = self.moments.lerp(gradients, 1 - adam.betas[0])
         self._enter(adam.update(self.moments, rate), clamped)
 
     def moved_by_lbfgs(self, move: Move, parts: Mapping[str, torch.Tensor]) -> None:
@@ -98,7 +99,7 @@ class Ledger:
         if self.average is None:
             self.average = self.entries.clone()
         else:
-            self.average.lerp_(self.entries, weight)
+            self.average = self.average.lerp(self.entries, weight)
 
     def resized(self, size: Sequence[int], clamped: torch.Tensor, carry_moments: bool) -> None:
         """Goes on at another size from the result; `clamped` is clip(y) − y of the resized picture y."""
@@ -112,4 +113,6 @@ class Ledger:
 
     def _enter(self, updates: torch.Tensor, clamped: torch.Tensor) -> None:
         self.last = torch.cat([updates, clamped.double()])
-        self.entries[1:] += self.last
+        entries = self.entries.clone()
+        entries[1:] += self.last
+        self.entries = entries

@@ -1,7 +1,8 @@
 """The optimiser: from the coarsest size to the finest, one `Step` at a time.
 
 It knows nothing of files, progress bars or pages. Whoever iterates decides what to do with a step, and may stop at
-any of them; `State` is all that is needed to go on later.
+any of them; `State` is all that is needed to go on later. A step makes a new `State` and leaves the one before as it was, so
+that whoever is interrupted in the middle of a step still has that.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +41,10 @@ class Stage:
     start: torch.Tensor
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
-    """Everything that the optimiser carries from step to step.
+    """Everything that the optimiser carries from step to step. Nothing in it is written to once it is made; states share what
+    did not change (L-BFGS's pairs).
 
     Attributes:
         scale: place in the recipe's sizes, 0 the smallest.
@@ -62,7 +65,7 @@ class State:
     averaged: int = 0
     adam: Adam | None = None
     lbfgs: LBFGS | None = None
-    totals: list[float] = field(default_factory=list)
+    totals: tuple[float, ...] = ()
     ledger: Ledger | None = None
 
     @property
@@ -129,8 +132,10 @@ def optimise(
         here = stage(scale)
         state = _enter(recipe, state, here, scale)
         if ledger and state.ledger is None:
-            state.ledger = Ledger.begin([term.name for term in here.objective.terms], state.image)
-        yield from _run_scale(recipe, here.objective, state, schedule[scale], norms_every)
+            state = replace(state, ledger=Ledger.begin([term.name for term in here.objective.terms], state.image))
+        for step in _run_scale(recipe, here.objective, state, schedule[scale], norms_every):
+            state = step.state
+            yield step
     assert state is not None
     assert here is not None
     evaluation = _evaluate(recipe, here.objective, state, state.result, apart=bool(norms_every) or ledger)
@@ -146,49 +151,69 @@ def _enter(recipe: Recipe, state: State | None, stage: Stage, scale: int) -> Sta
         size = stage.start.shape[-2:]
         target = resample(state.result, size)
         image = target.clamp(0, 1)
-        adam, ledger = state.adam, state.ledger
-        if ledger is not None:
+        adam, ledger = None, None
+        if state.ledger is not None:
+            ledger = replace(state.ledger)
             ledger.resized(size, image - target, recipe.carry_moments)
-        state = State(scale, 0, state.step, image, image.clone(), ledger=ledger)
-        if adam is not None and recipe.carry_moments:
-            m, v = resample(adam.m, size), F.interpolate(adam.v, size, mode="bilinear").clamp_(min=0)
-            state.adam = Adam(m, v, adam.t, recipe.betas)
+        if state.adam is not None and recipe.carry_moments:
+            v = F.interpolate(state.adam.v, size, mode="bilinear").clamp_(min=0)
+            adam = Adam(resample(state.adam.m, size), v, state.adam.t, recipe.betas)
+        state = State(scale, 0, state.step, image, image.clone(), adam=adam, ledger=ledger)
     if recipe.optimizer == "adam" and state.adam is None:
-        state.adam = Adam.start(state.image, recipe.betas)
+        state = replace(state, adam=Adam.start(state.image, recipe.betas))
     if recipe.optimizer == "lbfgs" and state.lbfgs is None:
-        state.lbfgs = LBFGS(InverseHessian(), 0.0, 1.0)
+        state = replace(state, lbfgs=LBFGS(InverseHessian(), 0.0, 1.0))
     return state
 
 
 def _run_scale(recipe: Recipe, objective: Objective, state: State, count: int, norms_every: int) -> Iterator[Step]:
     known: Evaluation | None = None
-    while state.iteration < count:
+    while not _done(recipe, state, count):
         apart = state.ledger is not None or (norms_every > 0 and state.step % norms_every == 0)
         if known is None or (apart and not known.parts):
             known = _evaluate(recipe, objective, state, state.image, apart)
         evaluation = known
         if state.adam is not None:
-            _adam(recipe, state, evaluation, count)
-            known = None
+            state, known = _adam(recipe, state, evaluation, count), None
         else:
-            known = _lbfgs(recipe, objective, state, evaluation)
-        state.iteration += 1
-        state.step += 1
-        state.totals.append(evaluation.total)
-        _average(recipe, state, count)
-        done = state.iteration >= count or _converged(recipe, state)
-        yield _step(state, evaluation, scale_done=done)
-        if done:
-            return
+            state, known = _lbfgs(recipe, objective, state, evaluation)
+        yield _step(state, evaluation, scale_done=_done(recipe, state, count))
 
 
-def _adam(recipe: Recipe, state: State, here: Evaluation, count: int) -> None:
+def _done(recipe: Recipe, state: State, count: int) -> bool:
+    """Whether a scale's steps are all made, or the total has come to rest."""
+    if state.iteration >= count:
+        return True
+    if not recipe.stop or state.iteration <= recipe.patience:
+        return False
+    before, now = state.totals[-1 - recipe.patience], state.totals[-1]
+    return before - now < recipe.stop * abs(before)
+
+
+def _moved(state: State, total: float, **changes: Any) -> State:
+    """The state after a step from a picture of this total."""
+    totals = *state.totals, total
+    return replace(state, iteration=state.iteration + 1, step=state.step + 1, totals=totals, **changes)
+
+
+def _adam(recipe: Recipe, state: State, here: Evaluation, count: int) -> State:
     assert state.adam is not None
     rate = _rate(recipe, state.iteration, count)
-    target = state.image.add(state.adam.step(here.gradient, rate))
-    state.image = target.clamp(0, 1)
+    adam = replace(state.adam)
+    target = state.image.add(adam.step(here.gradient, rate))
+    image, ledger = target.clamp(0, 1), None
     if state.ledger is not None:
-        state.ledger.moved_by_adam(state.adam, rate, here.parts, state.image - target)
+        ledger = replace(state.ledger)
+        ledger.moved_by_adam(adam, rate, here.parts, image - target)
+    average, averaged = state.average, state.averaged
+    # Uniform over the first iterates, then exponential.
+    if recipe.average_from < 1 and state.iteration + 1 > recipe.average_from * count:
+        averaged += 1
+        weight = max(1 / averaged, 1 - recipe.average_decay)
+        average = average.lerp(image, weight)
+        if ledger is not None:
+            ledger.averaged(weight)
+    return _moved(state, here.total, image=image, average=average, averaged=averaged, adam=adam, ledger=ledger)
 
 
 def _rate(recipe: Recipe, iteration: int, count: int) -> float:
@@ -197,26 +222,9 @@ def _rate(recipe: Recipe, iteration: int, count: int) -> float:
     return recipe.final_rate + (recipe.rate - recipe.final_rate) * (1 + math.cos(math.pi * share)) / 2
 
 
-def _average(recipe: Recipe, state: State, count: int) -> None:
-    """Uniform over the first iterates, then exponential; L-BFGS's iterates do not jitter and are not averaged."""
-    if state.adam is None or recipe.average_from >= 1 or state.iteration <= recipe.average_from * count:
-        return
-    state.averaged += 1
-    weight = max(1 / state.averaged, 1 - recipe.average_decay)
-    state.average.lerp_(state.image, weight)
-    if state.ledger is not None:
-        state.ledger.averaged(weight)
-
-
-def _converged(recipe: Recipe, state: State) -> bool:
-    if not recipe.stop or state.iteration <= recipe.patience:
-        return False
-    before, now = state.totals[-1 - recipe.patience], state.totals[-1]
-    return before - now < recipe.stop * abs(before)
-
-
-def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation) -> Evaluation | None:
-    """Moves the state; returns the evaluation at the new picture when the line search made it."""
+def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation) -> tuple[State, Evaluation | None]:
+    """The state after a step, and the evaluation at the new picture when the line search made it. Iterates do not jitter and
+    are not averaged."""
     assert state.lbfgs is not None
     seen: list[tuple[torch.Tensor, Evaluation]] = []
 
@@ -227,11 +235,13 @@ def _lbfgs(recipe: Recipe, objective: Objective, state: State, here: Evaluation)
         # The line search backs away from what is not finite, whether in the value or in the slope.
         return total if bool(torch.isfinite(gradient).all()) else math.inf, gradient
 
-    move = state.lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate, NOISE.get(recipe.precision, 0.0))
+    lbfgs, ledger = state.lbfgs.copy(), None
+    move = lbfgs.step(state.image, here.total, here.gradient, evaluate, recipe.rate, NOISE.get(recipe.precision, 0.0))
     if state.ledger is not None:
-        state.ledger.moved_by_lbfgs(move, here.parts)
-    state.image = move.image
-    return next((found for image, found in seen if torch.equal(image, state.image)), None)
+        ledger = replace(state.ledger)
+        ledger.moved_by_lbfgs(move, here.parts)
+    after = _moved(state, here.total, image=move.image, lbfgs=lbfgs, ledger=ledger)
+    return after, next((found for image, found in seen if torch.equal(image, move.image)), None)
 
 
 def _evaluate(recipe: Recipe, objective: Objective, state: State, image: torch.Tensor, apart: bool) -> Evaluation:

@@ -108,11 +108,14 @@ class JudgePath:
         carried = resample(before.columns[-1].view(shape), self.sizes[scale]).flatten()
         moved = (after.columns[-1] - carried)[None]
         point = self._look(image, scale)
-        self.falls[scale][-1] -= float(integral(point, after.point, moved, image, lambda x: self._look(x, scale), CARE).sum())
+        lost = integral(point, after.point, moved, image, lambda x: self._look(x, scale), CARE)
+        falls = self.falls[scale].clone()
+        falls[-1] -= float(lost.sum())
+        self.falls[scale] = falls
 
     def _mark_of(self, entries: torch.Tensor, scale: int) -> Mark:
         image = entries.sum(0).flatten().cpu()
-        mark = Mark(self._look(image, scale), image, entries[1:].flatten(1).cpu().clone())  # the ledger goes on in place
+        mark = Mark(self._look(image, scale), image, entries[1:].flatten(1).cpu().clone())  # its own: a checkpoint has both
         self.last = float(mark.point.values)
         return mark
 
@@ -133,7 +136,7 @@ class JudgePath:
         assert before is not None
         moved = mark.columns - before.columns
         found = integral(before.point, mark.point, moved, before.image, lambda x: self._look(x, scale), CARE)
-        self.falls[scale] -= found[0]
+        self.falls[scale] = self.falls[scale] - found[0]
         self._mark = mark
 
     @property
@@ -148,7 +151,7 @@ class JudgePath:
         return abs(sum(self.result.values()) - fall) / max(abs(fall), 1e-12)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint."""
+        """For a checkpoint; what is in it is never written to."""
         if self._mark is None:
             return {}
         ends = torch.tensor([self.first, self.last], dtype=torch.float64)
@@ -158,16 +161,16 @@ class JudgePath:
         return kept | {f"products.{i}.{k}": t for i, both in enumerate(self.products) for k, t in enumerate(both)}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way."""
-        if "ends" in kept:
-            self.terms = terms
-            self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}
-            self.first, self.last = kept["ends"].tolist()
-            scale, iteration = kept["marked"].tolist()
-            self._marked = int(scale), int(iteration)
-            count = sum(name.startswith("products.") for name in kept) // 2
-            self.products = [(kept[f"products.{i}.0"], kept[f"products.{i}.1"]) for i in range(count)]
-            self._mark = Mark(Point(kept["value"], kept["gradient"]), kept["image"], kept["columns"])
+        """The other way; from nothing, as it was before the first step."""
+        begun = "ends" in kept
+        self.terms = terms
+        self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}
+        self.first, self.last = kept["ends"].tolist() if begun else (float("nan"), float("nan"))
+        scale, iteration = kept["marked"].tolist() if begun else (-1, -1)
+        self._marked = int(scale), int(iteration)
+        count = sum(name.startswith("products.") for name in kept) // 2
+        self.products = [(kept[f"products.{i}.0"], kept[f"products.{i}.1"]) for i in range(count)]
+        self._mark = Mark(Point(kept["value"], kept["gradient"]), kept["image"], kept["columns"]) if begun else None
 
 
 def _moments(length: int) -> set[int]:

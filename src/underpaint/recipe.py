@@ -66,6 +66,48 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """What a preset stands for, by optimiser. `draft` costs about a quarter of `standard` (benchmarks/stylize.py curve)."""
 
+FIRST: dict[str, Any] = {
+    "network": "compact",
+    "polish": 0,
+    "pooling": "max",
+    "size": 512,
+    "smallest": 91,
+    "preset": "standard",
+    "iterations": [],
+    "optimizer": "lbfgs",
+    "rate": 0.02,
+    "final_rate": 0.02,
+    "betas": [0.9, 0.99],
+    "average_from": 0.0,
+    "average_decay": 0.98,
+    "carry_moments": False,
+    "stop": 0.0,
+    "patience": 20,
+    "content_layers": {"relu4_2": 1.0},
+    "style_layers": {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 0.5, "relu5_1": 0.25},
+    "content_weight": 0.14,
+    "style_weight": 1.0,
+    "protect_weight": 20.0,
+    "color_weight": 0.0,
+    "palette_weight": 0.0,
+    "smoothness": 4.0,
+    "diagonals": 0.0,
+    "smoothness_growth": 2.0,
+    "strength": 0.5,
+    "statistic": "gram",
+    "style_weights": [],
+    "style_scale": 1.0,
+    "crop": False,
+    "keep_color": "no",
+    "start": "content",
+    "start_noise": 0.0,
+    "seed": 0,
+    "precision": "float32",
+}
+"""Of every field, what a kept recipe that lacks it stands for: one from before there was the field painted so. A new field
+joins with that value, and nothing else here ever changes: `Recipe.digest` leaves out what is as it is here, so that it stays
+the same when defaults change and fields come."""
+
 
 class Recipe(BaseModel):
     """One way to paint. Frozen; every field has a default; unknown fields are refused.
@@ -211,9 +253,10 @@ class Recipe(BaseModel):
         return f"Recipe({short(', '.join(given), 180)})"
 
     def digest(self) -> str:
-        """A stable hash of every field, 64 hexadecimal digits: equal for equal recipes on every machine."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A stable hash, 64 hexadecimal digits: equal for equal recipes on every machine and, since it leaves out what is as
+        `FIRST` has it, in every version that has the fields which differ."""
+        fields = self.model_dump(mode="json")
+        return _hash({name: value for name, value in fields.items() if name not in FIRST or value != FIRST[name]})
 
 
 def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
@@ -232,6 +275,21 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
             raise UnderpaintError(f"{source}{place}: no such field; a recipe has {', '.join(Recipe.model_fields)}") from None
         told = first["msg"].removeprefix("Value error, ")
         raise UnderpaintError(f"{source}{place}: {told}{got}") from None
+
+
+def kept(fields: Mapping[str, Any], source: str = "") -> Recipe:
+    """The recipe of a folder, from all fields that a recipe had when it was kept; what its preset brings along does not
+    count as set. `make`'s errors."""
+    return said(make(FIRST | dict(fields), source))
+
+
+def digests(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """What a kept recipe's checkpoint may call it: its digest, or the hash of all fields, as before there was `FIRST`."""
+    return kept(fields).digest(), _hash(fields)
+
+
+def _hash(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

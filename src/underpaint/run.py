@@ -14,7 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,19 @@ from safetensors.numpy import load, save
 
 from underpaint import checkpoint, commands, images
 from underpaint.captions import captioned, png, short
+from underpaint.checkpoint import Checkpoint
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.images import Picture
 from underpaint.optimise import Step
-from underpaint.recipe import Recipe, make, said
+from underpaint.recipe import Recipe, digests, kept
 from underpaint.scene import Pictures, finish
 
 FORMAT = 2
 COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")
 TOTAL = "total"
+SETTINGS = "explain.json"
+"""Beside run.json, it makes a run an explanation's (`underpaint.explaining`)."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,9 @@ class Run:
         last = self.history[-1].step
         return {row.term: row.raw for row in self.history if row.step == last}
 
-    def save(self, path: str | Path, bits: int = 8) -> None:
-        """Writes the picture alone, with the recipe in its metadata."""
-        images.write(path, self.pastiche, alpha=self.alpha, bits=bits, metadata=picture_metadata(self.recipe))
+    def save(self, path: str | Path, bits: int = 8, *, new: bool = False) -> None:
+        """Writes the picture alone, with the recipe in its metadata; `new` refuses a file that is there."""
+        images.write(path, self.pastiche, alpha=self.alpha, bits=bits, metadata=picture_metadata(self.recipe), new=new)
 
     def __repr__(self) -> str:
         height, width = self.pastiche.shape[:2]
@@ -119,7 +123,7 @@ class Run:
         folder = Path(folder)
         facts = read_facts(folder)
         recipe = recipe_of(facts, folder)
-        state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
+        state = read_checkpoint(folder, facts, torch.device("cpu")).state
         pastiche, alpha = finish(recipe, read_inputs(folder, facts).content, state.result)
         history = read_history(folder / "history.csv")
         return cls(recipe, facts, history, pastiche, alpha, folder, state.result)
@@ -149,9 +153,28 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def recipe_of(facts: dict[str, Any], folder: Path) -> Recipe:
-    """The recipe in run.json, of which what its preset brings along does not count as set; one from before there was `crop`
-    cropped nothing."""
-    return said(make({"crop": False} | facts["recipe"], source=f"{folder / 'run.json'}: "))
+    """The recipe in run.json."""
+    return kept(facts["recipe"], source=f"{folder / 'run.json'}: ")
+
+
+def hashes_of(inputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The pictures' hashes by role, from the `inputs` of run.json or ablation.json."""
+    return {entry["role"]: entry["sha256"] for entry in inputs}
+
+
+def read_checkpoint(folder: Path, facts: dict[str, Any], device: torch.device) -> Checkpoint:
+    """The checkpoint of the run that run.json tells of, read once and as a whole.
+
+    Raises:
+        UnderpaintError: none there, a damaged one, or one of another recipe or of other pictures.
+    """
+    path = folder / checkpoint.FILE
+    found = checkpoint.read(path, device)
+    if found.recipe not in digests(facts["recipe"]):
+        raise UnderpaintError(f"{path}: was made with another recipe than run.json holds; start the run again")
+    if found.inputs is not None and found.inputs != hashes_of(facts["inputs"]):
+        raise UnderpaintError(f"{path}: was made of other pictures than run.json names; put this run's own back")
+    return found
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
@@ -176,22 +199,32 @@ def read_history(path: Path, before: int | None = None) -> list[Row]:
     return [row for row in found if before is None or row.step < before]
 
 
+def write_history(path: Path, known: Sequence[Row]) -> None:
+    """Writes history.csv whole or not at all."""
+    write_bytes(path, (",".join(COLUMNS) + "\n" + _lines(known)).encode())
+
+
+def _lines(known: Sequence[Row]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(row.cells() for row in known)
+    return text.getvalue()
+
+
 class HistoryFile:
-    """history.csv while it grows. Rows are in the file as soon as `add` returns."""
+    """history.csv while it grows. Rows are in the file as soon as `add` returns: a killed process leaves them there."""
 
     def __init__(self, path: Path, known: Sequence[Row] = ()) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row.cells() for row in known)
-        write_bytes(path, text.getvalue().encode())
+        write_history(path, known)
         self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, new: Sequence[Row]) -> None:
         """Appends and flushes."""
-        self._writer.writerows(row.cells() for row in new)
+        self._file.write(_lines(new))
         self._file.flush()
+
+    def sync(self) -> None:
+        """Has it on the disk itself, so that no checkpoint is there before its history."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """No more rows."""

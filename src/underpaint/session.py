@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, Unpack, cast
 
@@ -12,27 +13,34 @@ import numpy as np
 import torch
 
 from underpaint import checkpoint, commands, convergence, device, faces, images, precision, timelapse
+from underpaint.checkpoint import Checkpoint
 from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
+from underpaint.files import sweep
 from underpaint.images import Picture, Source
 from underpaint.keywords import CarriedFields, Fields, Keywords, spelt_out
 from underpaint.networks import registry
 from underpaint.optimise import State, Step, optimise
+from underpaint.owner import Owner
 from underpaint.recipe import Recipe, make
 from underpaint.run import (
     FORMAT,
+    SETTINGS,
     HistoryFile,
     Row,
     Run,
     check_free,
     create_folder,
+    hashes_of,
     keep_inputs,
+    read_checkpoint,
     read_facts,
     read_history,
     read_inputs,
     recipe_of,
     rows,
     write_facts,
+    write_history,
 )
 from underpaint.scene import PROTECT_WEIGHT_ALONE, Pictures, Scene, check
 
@@ -76,8 +84,32 @@ class Watch(Protocol):
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
-        """What it has to remember."""
+        """What it has to remember. Asked after every step, so it costs next to nothing; none of it is written to later."""
         ...
+
+    def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
+        """Back to a state, of a run with these terms; to its own beginning where there is nothing in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run between two steps, whole. A step ends with one assignment of the next moment: an interrupt, at whatever
+    instruction, leaves all of the step or nothing.
+
+    Attributes:
+        state: None before the first step.
+        seconds: how long it has been running.
+        watch: what the watch had to remember.
+        rows: how many rows of history there are.
+        step: the last one, without its gradients; None if it was not made here.
+    """
+
+    state: State | None = None
+    seconds: float = 0.0
+    watch: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    rows: int = 0
+    step: Step | None = None
 
 
 class Session:
@@ -88,13 +120,14 @@ class Session:
 
     Args:
         recipe, pictures, options: what to do.
-        folder: where to keep it, a folder made by `create_folder`; None keeps it in memory only.
-        state, seconds, known: where to go on: state, time spent and history so far.
+        owner: of the folder where it is kept, which `create_folder` made; None keeps it in memory only.
+        begun: where to go on.
+        known: history so far.
 
     Attributes:
         recipe: as given, with a precision in place of "auto".
         choice: how that precision was chosen; None where the recipe named it.
-        watch: set before the first step, it makes the run keep a ledger and is shown every step.
+        owner, folder: where it is kept, if it is.
     """
 
     def __init__(
@@ -102,13 +135,12 @@ class Session:
         recipe: Recipe,
         pictures: Pictures,
         options: Options,
-        folder: Path | None = None,
-        state: State | None = None,
-        seconds: float = 0.0,
+        owner: Owner | None = None,
+        begun: Checkpoint | None = None,
         known: Sequence[Row] = (),
     ) -> None:
         layers = [*recipe.content_layers, *recipe.style_layers]
-        self.folder, self.options = folder, options
+        self.owner, self.folder, self.options = owner, None if owner is None else owner.folder, options
         self.device = device.choose(options.device)
         names = [recipe.network, *["vgg19"] * bool(recipe.polish)]
         if options.weights is not None and not set(names) & set(registry.FILES):
@@ -119,12 +151,23 @@ class Session:
         self.recipe = recipe
         opened = [self._open(name, layers) for name in names]
         self.scene = Scene(recipe, pictures, *(each.network for each in opened))
-        self._opened, self._state, self._seconds = opened, state, seconds
+        self._opened = opened
         self._history: list[Row] = list(known)
+        self._now = Moment() if begun is None else Moment(begun.state, begun.seconds, begun.watch, len(known))
         self.facts: dict[str, Any] = {}
-        self.watch: Watch | None = None
+        self._watch: Watch | None = None
         if recipe.network == "compact" and not recipe.polish:
             self.notes.append(COMPACT_NOTE)
+
+    def follow(self, watch: Watch) -> None:
+        """Before the first step: has the run keep a ledger, and shows every step to the watch, which first gets back what the
+        checkpoint has of it."""
+        self._watch = watch
+        self._restore(watch)
+
+    def _restore(self, watch: Watch) -> None:
+        ledger = None if self._now.state is None else self._now.state.ledger
+        watch.restore(self._now.watch, () if ledger is None else ledger.terms)
 
     def _open(self, name: str, layers: Sequence[str]) -> registry.Opened:
         return registry.open_network(
@@ -161,43 +204,55 @@ class Session:
         """How many steps the whole run has (fewer if it may stop on convergence)."""
         return sum(self.recipe.schedule())
 
-    def __iter__(self) -> Iterator[Step]:
-        if self.folder is not None:
-            return self._recorded(self.folder)
-        return self._steps()
+    def __iter__(self) -> Generator[Step]:
+        return self._steps() if self.owner is None else self._recorded(self.owner)
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Generator[Step]:
         """The steps, timed and remembered."""
-        begun = time.perf_counter() - self._seconds
+        del self._history[self._now.rows :]
+        if self._watch is not None:
+            self._restore(self._watch)
+        begun = time.perf_counter() - self._now.seconds
         with device.deterministic(self.options.deterministic), device.ieee_float32(self.device):
-            for step in optimise(self.recipe, self.scene.stage, self._state, ledger=self.watch is not None):
-                self._state = step.state
-                if self.watch is not None:
-                    self.watch.see(step)
-                self._seconds = time.perf_counter() - begun
-                self._history += rows(step, self._seconds)
+            for step in optimise(self.recipe, self.scene.stage, self._now.state, ledger=self._watch is not None):
+                watched: Mapping[str, torch.Tensor] = {}
+                if self._watch is not None:
+                    self._watch.see(step)
+                    watched = self._watch.state()
+                seconds = time.perf_counter() - begun
+                self._history += rows(step, seconds)
+                self._now = Moment(step.state, seconds, watched, len(self._history), replace(step, parts={}))
                 yield step
 
-    def _recorded(self, folder: Path) -> Iterator[Step]:
-        self.facts = self._describe(folder)
-        write_facts(folder, self.facts)
-        history = HistoryFile(folder / "history.csv", self._history)
-        done, due = False, time.monotonic() + CHECKPOINT_SECONDS
-        try:
-            for step in self._steps():
-                history.add(rows(step, self._seconds))
-                if self.options.frames:
-                    timelapse.keep(folder, step, self.steps, self.options.frames, self.scene.finish)
-                if step.scale_done or time.monotonic() > due:
-                    begun = time.monotonic()
-                    self._checkpoint(folder)
-                    ended = time.monotonic()
-                    due = ended + max(CHECKPOINT_SECONDS, (ended - begun) / CHECKPOINT_SHARE)
-                done = step.final
-                yield step
-        finally:
-            history.close()
-            self._close(folder, done)
+    def _recorded(self, owner: Owner) -> Generator[Step]:
+        with owner:
+            folder = owner.folder
+            sweep(folder)
+            self.facts = self._describe(folder)
+            write_facts(folder, self.facts)
+            history = HistoryFile(folder / "history.csv", self.history)
+            done, due = False, time.monotonic() + CHECKPOINT_SECONDS
+            try:
+                with closing(self._steps()) as steps:
+                    for step in steps:
+                        history.add(self._history[-1 - len(step.terms) :])
+                        self._keep_frame(folder)
+                        if step.scale_done or time.monotonic() > due:
+                            begun = time.monotonic()
+                            history.sync()
+                            self._checkpoint(folder)
+                            ended = time.monotonic()
+                            due = ended + max(CHECKPOINT_SECONDS, (ended - begun) / CHECKPOINT_SHARE)
+                        done = step.final
+                        yield step
+            finally:
+                history.close()
+                self._close(folder, done)
+
+    def _keep_frame(self, folder: Path) -> None:
+        """The last step's picture, if it is to be kept."""
+        if self.options.frames and self._now.step is not None:
+            timelapse.keep(folder, self._now.step, self.steps, self.options.frames, self.scene.finish)
 
     def _describe(self, folder: Path) -> dict[str, Any]:
         """run.json at the start, before anything is known of the end."""
@@ -224,16 +279,19 @@ class Session:
         }
 
     def _checkpoint(self, folder: Path) -> None:
-        assert self._state is not None
-        carried = None if self.watch is None else self.watch.state()
-        checkpoint.write(folder / "checkpoint.safetensors", self._state, self.recipe.digest(), self._seconds, carried)
+        now = self._now
+        assert now.state is not None
+        of = self.recipe.digest(), hashes_of(self.facts["inputs"])
+        checkpoint.write(folder / checkpoint.FILE, Checkpoint(now.state, now.seconds, *of, now.watch))
 
     def _close(self, folder: Path, done: bool) -> None:
-        """The last things of a run, whether it came to its end or not."""
-        if self._state is None:
+        """The last things of a run, finished or not: every file as of the last whole step, and run.json last."""
+        if self._now.state is None:
             self.facts["status"] = "stopped"
             write_facts(folder, self.facts)
             return
+        write_history(folder / "history.csv", self.history)
+        self._keep_frame(folder)
         self._checkpoint(folder)
         run = self.run
         run.save(folder / "pastiche.png")
@@ -243,30 +301,36 @@ class Session:
         size = {"height": run.pastiche.shape[0], "width": run.pastiche.shape[1]}
         self.facts |= {
             "status": "finished" if done else "stopped",
-            "steps": self._state.step,
-            "seconds": round(self._seconds, 3),
+            "steps": self._now.state.step,
+            "seconds": round(self._now.seconds, 3),
             "peak_memory_bytes": device.peak_memory(self.device),
             "pastiche": size,
-            "losses": run.losses if self._history else {},
+            "losses": run.losses if run.history else {},
         }
         write_facts(folder, self.facts)
 
     @property
     def state(self) -> State | None:
         """The optimiser's, None before the first step."""
-        return self._state
+        return self._now.state
+
+    @property
+    def history(self) -> list[Row]:
+        """One row per step and term, so far."""
+        return self._history[: self._now.rows]
 
     @property
     def run(self) -> Run:
         """The picture as it stands, with its history."""
-        result = self.scene.stage(0).start if self._state is None else self._state.result
+        result = self.scene.stage(0).start if self._now.state is None else self._now.state.result
         pastiche, alpha = self.scene.finish(result)
-        return Run(self.recipe, self.facts, list(self._history), pastiche, alpha, self.folder, result.clone())
+        return Run(self.recipe, self.facts, self.history, pastiche, alpha, self.folder, result.clone())
 
     def finish(self) -> Run:
         """Goes to the end."""
-        for _ in self:
-            pass
+        with closing(iter(self)) as steps:
+            for _ in steps:
+                pass
         return self.run
 
 
@@ -349,13 +413,13 @@ def start(
     Raises:
         UnderpaintError: a picture, field, layer or weights file is not as it must be; nothing was written.
     """
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        check_free(folder)
+    owner = None if out is None else Owner(Path(out))
+    if owner is not None:
+        check_free(owner.folder)
     wish = prepare(content, style, **arguments)
-    session = Session(wish.recipe, wish.pictures, wish.options, folder)
-    if folder is not None:
-        create_folder(folder)
+    session = Session(wish.recipe, wish.pictures, wish.options, owner)
+    if owner is not None:
+        create_folder(owner.folder)
     return session
 
 
@@ -392,28 +456,30 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     Raises:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
+    if (Path(folder) / SETTINGS).exists():
+        raise UnderpaintError(f"{folder}: is an explanation; go on with it: {commands.resume(Path(folder))}")
     if read_facts(Path(folder))["status"] == "finished":
         size = recipe_of(read_facts(Path(folder)), Path(folder)).size
         raise UnderpaintError(
             f"{folder}: this run is finished; carry it to a larger size: {commands.carry(Path(folder), size)}"
         )
-    return reopen(folder, options)
+    return reopen(Owner(Path(folder)), options)
 
 
-def reopen(folder: str | Path, options: Options | None = None) -> Session:
-    """A run's session as it was left, finished or not."""
-    folder = Path(folder)
-    facts = read_facts(folder)
-    recipe = recipe_of(facts, folder)
-    options = _as_before(options or Options(), facts)
-    where = device.choose(options.device)
-    pictures = read_inputs(folder, facts)
-    state, seconds, known = None, 0.0, []
-    if (folder / "checkpoint.safetensors").exists():
-        state, seconds = checkpoint.read(folder / "checkpoint.safetensors", where, recipe.digest())
-        finished = facts["status"] == "finished"
-        known = read_history(folder / "history.csv", before=None if finished else state.step)
-    session = Session(recipe, pictures, options, folder, state, seconds, known)
+def reopen(owner: Owner, options: Options | None = None) -> Session:
+    """A run's session as it was left, finished or not. Read while nobody else can write."""
+    folder = owner.folder
+    with owner:
+        facts = read_facts(folder)
+        recipe = recipe_of(facts, folder)
+        options = _as_before(options or Options(), facts)
+        pictures = read_inputs(folder, facts)
+        begun, known = None, list[Row]()
+        if (folder / checkpoint.FILE).exists():
+            begun = read_checkpoint(folder, facts, device.choose(options.device))
+            finished = facts["status"] == "finished"
+            known = read_history(folder / "history.csv", before=None if finished else begun.state.step)
+    session = Session(recipe, pictures, options, owner, begun, known)
     session.facts = facts
     _check_same(session, facts, folder)
     return session
@@ -462,8 +528,8 @@ def carry_on(
     Raises:
         UnderpaintError: not a finished run, or not a larger size.
     """
-    folder, (chosen, given) = Path(folder), _split(options, others)
-    check_free(Path(out))
+    folder, owner, (chosen, given) = Path(folder), Owner(Path(out)), _split(options, others)
+    check_free(owner.folder)
     facts = read_facts(folder)
     recipe = recipe_of(facts, folder)
     if facts["status"] != "finished":
@@ -473,13 +539,13 @@ def carry_on(
     if size <= recipe.size:
         raise UnderpaintError(f"--size {size}: the run in {folder} has {recipe.size} px already; name a larger size")
     pictures = read_inputs(folder, facts)
-    state, _ = checkpoint.read(folder / "checkpoint.safetensors", torch.device("cpu"), recipe.digest())
+    state = read_checkpoint(folder, facts, torch.device("cpu")).state
     rgb = state.result[0].clamp(0, 1).permute(1, 2, 0).numpy()
     beginning = images.read(np.ascontiguousarray(rgb), field="start", min_side=1)
     carried = {"size": size, "smallest": min(recipe.size + 1, size), "start": "file"}
     wanted = make(_override(recipe, carried | given))
     if chosen.weights is None and wanted.network == recipe.network and wanted.polish == recipe.polish:
         chosen = replace(chosen, weights=own_weights(facts))
-    session = Session(wanted, replace(pictures, start=beginning), chosen, Path(out))
-    create_folder(Path(out))
+    session = Session(wanted, replace(pictures, start=beginning), chosen, owner)
+    create_folder(owner.folder)
     return session

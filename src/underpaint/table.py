@@ -72,12 +72,10 @@ class Table:
                 mask = mask_of([p for p in self.players if line[p] == "1"], self.players)
                 outcomes = {judge: float(line[judge]) for judge in judges if line[judge]}
                 own = float(line["last_fall"]), float(line["seconds"]), line["picture"]
-                self._keep(Row(int(line[PERTURBATION]), mask, outcomes, *own))
+                row = Row(int(line[PERTURBATION]), mask, outcomes, *own)
+                self.rows[row.perturbation, row.mask] = row
             except (TypeError, ValueError):
                 raise UnderpaintError(f"{path}: line {number} is damaged; take it out and run the command again") from None
-
-    def _keep(self, row: Row) -> None:
-        self.rows[row.perturbation, row.mask] = row
 
     def picture(self, perturbation: int, mask: int) -> str:
         """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
@@ -85,18 +83,19 @@ class Table:
         return f"coalitions/{inner}{label(mask, self.players)}.png"
 
     def add(self, row: Row) -> None:
-        """Takes in a row and writes the file whole."""
-        self._keep(row)
-        judges = list(dict.fromkeys(judge for r in self.rows.values() for judge in r.outcomes))
+        """Takes in a row and writes the file whole: the row counts once it is on disk."""
+        rows = self.rows | {(row.perturbation, row.mask): row}
+        judges = list(dict.fromkeys(judge for r in rows.values() for judge in r.outcomes))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([PERTURBATION, *self.players, *judges, *LAST])
-        for r in self.rows.values():
+        for r in rows.values():
             taking = members(r.mask, self.players)
             parts = ["1" if p in taking else "0" for p in self.players]
             figures = [repr(r.outcomes[judge]) if judge in r.outcomes else "" for judge in judges]
             writer.writerow([r.perturbation, *parts, *figures, repr(r.last_fall), f"{r.seconds:.3f}", r.picture])
         write_bytes(self.folder / FILE, text.getvalue().encode())
+        self.rows = rows
 
     def outcomes(self, judge: str) -> dict[tuple[int, int], float]:
         """J by (perturbation, coalition)."""

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import typer
 
+from underpaint.cli.signals import as_ctrl_c
 from underpaint.cli.terminal import app
 from underpaint.commands import command
 from underpaint.cores import wait_passively
@@ -21,6 +22,7 @@ for _room in ("paint", "explain", "show"):
 def main() -> None:
     """The entry point: an error that the user can mend is one line and exit code 2."""
     wait_passively()
+    as_ctrl_c()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names that are no text come out as the bytes that they are; what the terminal has no letter for, spelt out.
         unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf8")

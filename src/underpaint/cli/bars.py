@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import typer
@@ -63,9 +63,9 @@ def advance(made: Any, quiet: bool) -> None:
     bar = Progress(doing, BarColumn(bar_width=32), count, TimeRemainingColumn(), console=console, disable=hidden)
     tenth = 0
     try:
-        with bar:
+        with bar, closing(iter(made)) as states:
             task = bar.add_task("", total=1.0, count="")
-            for state in made:
+            for state in states:
                 share = state.done / max(state.total, 1e-9)
                 bar.update(task, completed=share, description=state.doing, count=f"{share:.0%}")
                 if int(share * 10) > tenth and not quiet and not console.is_terminal:

@@ -174,9 +174,10 @@ def resume(
 ) -> None:
     """Go on with a run, an explanation or an ablation that was stopped or killed."""
     from underpaint import ablating, explaining, session
+    from underpaint.run import SETTINGS
 
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
-    if (folder / explaining.SETTINGS).exists():
+    if (folder / SETTINGS).exists():
         explain_on(explaining.resume(folder, options), quiet, as_json)
         return
     if (folder / ablating.FILE).exists():
@@ -196,7 +197,7 @@ def save(
 
     if file.exists():
         raise UnderpaintError(f"{file}: is there already; name a new file")
-    Run.load(folder).save(file, bits)
+    Run.load(folder).save(file, bits, new=True)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any
 
 import typer
@@ -18,8 +18,8 @@ def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
     if not quiet:
         _announce(session)
     try:
-        with bars.painting(session, quiet) as show:
-            for step in session:
+        with bars.painting(session, quiet) as show, closing(iter(session)) as steps:
+            for step in steps:
                 show(step)
     except KeyboardInterrupt:
         note(f"Stopped. Go on with: {resume(session.folder, session.options.weights)}")
@@ -65,9 +65,12 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
         seconds = estimate(made.session.scene).seconds * made.runs
         drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
         note(f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.session)}")
-    bars.advance(made, quiet)
-    with console.status("drawing conclusions") if console.is_terminal and not quiet else nullcontext():
-        found = conclude(made)
+    told = console.is_terminal and not quiet
+    with made.owner:  # from the first stroke to the last conclusion
+        bars.advance(made, quiet)
+        with console.status("drawing conclusions") if told else nullcontext():
+            found = conclude(made)
+    with console.status("writing the page") if told else nullcontext():
         path = page.build(found.folder, made.session.options.weights)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}

@@ -25,6 +25,7 @@ from underpaint import cores, memory
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.jobs.job import Job, Order
+from underpaint.owner import Owner
 
 FINISHED, FAILED, STOPPED, FULL = 0, 2, 3, 4
 PICTURE_SECONDS = 0.5
@@ -34,6 +35,9 @@ COSTS = 0.05
 """The share of the time that live pictures may take: large ones come more seldom."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+PREDECESSOR_SECONDS = 60.0
+"""How long to wait for a child of a runner that was killed, which is writing what it has."""
 
 NICE = 5
 """The pages come first."""
@@ -98,10 +102,14 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
     """Paints; whether it came to its end."""
     import underpaint
     from underpaint.report import page
+    from underpaint.run import read_facts
 
     teller = Teller(job)
     options = _options(job, order, teller)
     if (job.result / "run.json").exists():
+        if read_facts(job.result)["status"] == "finished":  # and killed before its page was there
+            page.build(job.result, options.weights)
+            return True
         session = underpaint.resume(job.result, options)
     else:
         files = _pictures(job, order)
@@ -129,7 +137,7 @@ def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
 
     teller = Teller(job)
     options = _options(job, order, teller)
-    if (job.result / explaining.SETTINGS).exists():
+    if (job.result / "run.json").exists():  # without it there are settings at most, and nothing to go on from
         made = explaining.resume(job.result, options, order.seeds)
     else:
         files = _pictures(job, order)
@@ -168,7 +176,10 @@ def _watch_parent(stopping: threading.Event) -> None:
 def main() -> int:
     """Works off the job in the folder of the first argument."""
     job, stopping = Job(Path(sys.argv[1])), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP, and under nohup it is ignored
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
     if hasattr(os, "nice"):
@@ -178,7 +189,8 @@ def main() -> int:
     memory.first_to_go()
     try:
         order = job.order
-        done = (stylize if order.kind == "stylize" else explain)(job, order, stopping)
+        with Owner(job.folder, PREDECESSOR_SECONDS):
+            done = (stylize if order.kind == "stylize" else explain)(job, order, stopping)
     except UnderpaintError as error:
         return _failed(job, str(error))
     except Exception as error:

@@ -26,6 +26,7 @@ from underpaint.jobs import apart, child, tasks
 from underpaint.jobs.index import Index
 from underpaint.jobs.job import RESUMABLE, WAITING, Job, Order, State
 from underpaint.networks import registry
+from underpaint.owner import Owner
 from underpaint.recipe import Recipe
 
 POLL_SECONDS = 0.1
@@ -86,7 +87,7 @@ class Runner:
         device, weights: for all jobs.
 
     Raises:
-        UnderpaintError: the folder cannot be written.
+        UnderpaintError: the folder cannot be written, or another runner works it off.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class Runner:
             runs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnderpaintError(f"--runs {runs}: {error.strerror}; name a folder that can be written") from None
+        self._owner = Owner(runs)
+        self._owner.__enter__()  # until it is closed
         self._lock, self._over, self._news = threading.RLock(), threading.Event(), threading.Event()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._wanted: dict[str, State] = {}
@@ -278,6 +281,7 @@ class Runner:
         self._over.set()
         self._news.set()
         self._thread.join()
+        self._owner.__exit__()
 
     def _work(self) -> None:
         looks = 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.files import write_bytes
+from underpaint.owner import Owner
 from underpaint.paper import figures, methods, tables
 
 FOLDER = "figures"
@@ -43,6 +44,10 @@ class Press:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnderpaintError(f"--out {self.out}: {error.strerror}; name a folder that can be written") from None
+        with Owner(self.out if self._careful else self.evidence.folder):
+            yield from self._written()
+
+    def _written(self) -> Iterator[Path]:
         made = chain(
             figures.make(self.evidence, self.formats, self.missing),
             tables.make(self.evidence, self.missing),
@@ -52,5 +57,5 @@ class Press:
             path = self.out / name
             if self._careful and path.exists():
                 raise UnderpaintError(f"{path}: is there already; name another --out")
-            write_bytes(path, data)
+            write_bytes(path, data, new=self._careful)
             yield path

@@ -14,6 +14,7 @@ from typing import Any
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence, Kind
 from underpaint.files import write_bytes
+from underpaint.owner import Owner
 from underpaint.report.sections import ORDER, Sections
 
 FILE = "report.html"
@@ -37,9 +38,14 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
     Raises:
         UnderpaintError: none of these, nothing to show, or the page cannot be written.
     """
+    e = Evidence(folder)
+    with Owner(e.folder):
+        return _build(e, weights)
+
+
+def _build(e: Evidence, weights: Path | None) -> Path:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    e = Evidence(folder)
     sections = Sections(e, weights)
     made: dict[str, dict[str, Any]] = {}
     for name in ORDER[e.kind]:
@@ -47,7 +53,7 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
         if found is not None:
             made[name] = found
     if not made:
-        raise UnderpaintError(f"{folder}: nothing to show: {sections.missing[0]}")
+        raise UnderpaintError(f"{e.folder}: nothing to show: {sections.missing[0]}")
     here = files("underpaint.report") / "templates"
     templates = {each.name: each.read_text("utf-8") for each in here.iterdir()}
     page = Environment(autoescape=True, undefined=StrictUndefined, loader=DictLoader(templates)).get_template("page.html")
@@ -61,7 +67,7 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
         data=json.dumps(sections.data),
     ).encode()
     if len(data) > LIMIT:
-        raise UnderpaintError(f"{folder}: its page would be {len(data) / 1e6:.0f} MB; use a smaller picture")
+        raise UnderpaintError(f"{e.folder}: its page would be {len(data) / 1e6:.0f} MB; use a smaller picture")
     write_bytes(e.folder / FILE, data)
     return e.folder / FILE
 
