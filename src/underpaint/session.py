@@ -209,7 +209,8 @@ class Session:
 
     def _steps(self) -> Generator[Step]:
         """The steps, timed and remembered."""
-        del self._history[self._now.rows :]
+        reached = 0 if self._now.state is None else self._now.state.step
+        self._history = [row for row in self.history if row.step < reached]  # the last look is taken again
         if self._watch is not None:
             self._restore(self._watch)
         begun = time.perf_counter() - self._now.seconds
