@@ -80,7 +80,6 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-
 def write_text(path: Path, text: str, *, new: bool = False) -> None:
     """`write_bytes` of UTF-8. A byte of a file's name that is none stands there as an escape, `\\udcff`, which is valid
     everywhere and in JSON reads back as the name that it was."""
