@@ -21,14 +21,16 @@ from underpaint.coalitions import Painted, paint, perturbed
 from underpaint.cross import CrossMatrix
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import conclude
-from underpaint.game import Exact, Noise
+from underpaint.game import Exact
 from underpaint.judges import PatchJudge, StyleJudge, held_out
 from underpaint.networks.vgg import Vgg, layer_names
+from underpaint.noise import Noise
 from underpaint.optimise import optimise
 from underpaint.path import JudgePath
 from underpaint.recipe import make
 from underpaint.scene import Pictures, Scene
-from underpaint.validation import Checks, concordance, deletion_curve, faithfulness, verdict
+from underpaint.validation import Checks, concordance, deletion_curve, faithfulness, state_of
+from underpaint.verdict import verdict
 
 PLAYERS = tuple(f"relu{i}_1" for i in range(1, 6))
 LBFGS = {"optimizer": "lbfgs", "iterations": [10]}
@@ -251,9 +253,65 @@ def test_verdict_names_what_is_resolved_and_says_what_cannot_be_trusted():
     assert "bookkeeping" not in text
     assert "bookkeeping" in " ".join(verdict(GAME, checks(kappa=4.0), faithful))
     assert "bookkeeping" in " ".join(verdict(GAME, checks(kappa=2.0), faithful))  # grew by a third since half time
-    assert "nothing to share" in " ".join(verdict(GAME, checks(fall=0.02, fall_error=0.01), faithful))
     noisy = Exact(GAME.players, GAME.values, noise=Noise(10.0, 7))
     assert "No two layers can be told apart" in " ".join(verdict(noisy, checks(), {}))
+
+
+FALLING = {"b": 0.3, "none": 0.06}
+CASES = [
+    ({}, "settled"),
+    ({"fall_error": None}, "settled"),
+    ({"fall_error": 0.0}, "settled"),
+    ({"unsettled": FALLING}, "not settled"),
+    ({"fall": 0.02}, "no effect"),
+    ({"fall": -0.02}, "no effect"),
+    ({"fall": 0.02, "unsettled": FALLING}, "no effect"),
+    ({"fall": 0.0, "fall_error": 0.0}, "no effect"),
+    ({"fall": 0.0, "fall_error": None}, "no effect"),
+    ({"fall": -6.0}, "worse"),
+    ({"fall": -1e-3, "fall_error": None}, "worse"),
+    ({"fall": -6.0, "unsettled": FALLING}, "worse"),
+]
+RANKING = ("did more than", "told apart", "share that fall", "%, ", "orders ")
+OPENINGS = {"settled": "Together", "not settled": "Not settled:", "no effect": "No effect:", "worse": "Worse:"}
+
+
+@pytest.mark.parametrize(("given", "state"), CASES)
+@pytest.mark.parametrize("game", [GAME, Exact(GAME.players, -GAME.values, noise=Noise(0.01, 7))], ids=["falls", "rises"])
+def test_every_sentence_follows_from_one_state(game, given, state):
+    """Over all states: which is found, and that no share, ranking or agreement is told but of a settled one."""
+    made = checks(**given)
+    assert made.state == state
+    faithful = {"final_loss": faithfulness(attribution(a=1, b=2, c=3), game)}
+    said = verdict(game, made, faithful)
+    assert said[0].startswith(OPENINGS[state])
+    assert sum(sentence.startswith(tuple(OPENINGS.values())) for sentence in said) == 1
+    told = [word for word in RANKING if word in " ".join(said).replace("%, limit", "")]
+    assert bool(told) == (state == "settled")
+    assert ("still falling" in " ".join(said)) == bool(made.unsettled)
+    if made.unsettled:
+        assert "b: 30%" in " ".join(said)  # the worst, and by how much
+    assert state_of({"state": state}) == state_of({"checks": made.facts()}) == state
+
+
+def test_shares_are_never_negative_or_over_the_whole():
+    """Where some layer pulls the other way a percentage of the fall means nothing: values are given instead."""
+    pulling = Exact(("a", "b"), np.array([0.0, 1.37, -0.37, 1.0]), noise=Noise(0.01, 7))
+    text = " ".join(verdict(pulling, checks(fall=1.0), {}))
+    assert "%" not in text.replace("95 %", "")
+    assert "a 1.370, b -0.370" in text
+    assert attribution(a=1.37, b=-0.37).shares() is None
+    idle = Exact(("a", "b"), np.array([0.0, 1.0, -1e-17, 1.0]), noise=Noise(0.01, 7))
+    assert "a 100%, b 0%" in " ".join(verdict(idle, checks(fall=1.0), {}))
+
+
+def test_agreement_with_leaving_out_does_not_depend_on_the_order_of_the_layers():
+    """Layers that are missed alike are no pair; broken by their place in the list, they would be."""
+    equal = Exact(("a", "b", "c"), np.array([0, 1, 1, 2, 1, 2, 2, 3.0]))
+    assert faithfulness(attribution(a=3, b=2, c=1), equal).left_out_agreement is None
+    two = Exact(("a", "b", "c"), np.array([0, 1, 1, 2, 5, 6, 6, 7.0]))
+    assert faithfulness(attribution(a=2, b=1, c=3), two).left_out_agreement == 1
+    assert faithfulness(attribution(a=1, b=2, c=3), two).left_out_agreement == 1
 
 
 WORDS = ["--network", "vgg19", "--size", "64", "--preset", "draft", "--device", "cpu"]
@@ -371,7 +429,7 @@ def test_a_layer_of_weight_zero_gets_zero_by_every_attribution(pair, tmp_path, t
     fields = {"network": "vgg19", "weights": tiny_weights, "size": 48, "smallest": 48, "iterations": [4]}
     found = underpaint.explain(*pair, out=tmp_path / "z", style_layers=layers, preset=preset, **fields)
     assert ("gatys_loss" in found.attributions) == (preset == "gatys")
-    assert ("gatys_loss" in found.validation["faithfulness"]) == (preset == "gatys")
+    assert any(row["method"] == "gatys_loss" for row in table(tmp_path / "z" / "attribution.csv")) == (preset == "gatys")
     assert found.shapley["relu2_1"].value == pytest.approx(0, abs=1e-12)
     for name, a in found.attributions.items():
         if name != "gatys_loss":  # which knows no weights

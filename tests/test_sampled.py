@@ -16,13 +16,16 @@ from underpaint.coalitions import groups, mask_of, repeated
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.explanation import conclude
-from underpaint.game import Exact, Noise, shapley_weights
+from underpaint.game import Exact, shapley_weights
 from underpaint.networks.vgg import layer_names
+from underpaint.noise import Noise
 from underpaint.paper.press import Press
 from underpaint.report import page
 from underpaint.reproduce import command as reproduce
 from underpaint.sampled import PERMUTATIONS, Sampled, arrivals, check_permutations, orders, plan
-from underpaint.validation import Checks, faithfulness, verdict
+from underpaint.surrogate import fit
+from underpaint.validation import Checks, faithfulness
+from underpaint.verdict import verdict
 
 NINE = tuple(name for name in layer_names("vgg19") if name[-1] == "1" or name in ("relu2_2", "relu3_3", "relu4_3", "relu5_2"))
 """A held-out layer is left at each depth."""
@@ -103,6 +106,46 @@ def test_intervals_hold_what_they_promise(sigma):
         apart.append(d.low <= truth[0] - truth[1] <= d.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)
     assert np.mean(apart) == pytest.approx(0.95, abs=0.03)
+
+
+def saturating(random, n=9):
+    """A game in which players stand in for each other, one of four kinds."""
+    takes = np.arange(1 << n)[:, None] >> np.arange(n) & 1
+    weights = random.gamma(1.5, size=n)
+    s, k = takes @ (weights / weights.sum()), random.uniform(1, 6)
+    kinds = (
+        (1 - np.exp(-k * s)) / (1 - np.exp(-k)),
+        s ** (1 / k),
+        np.tanh(k / 2 * s) / np.tanh(k / 2),
+        (1 + k) * s / (1 + k * s),
+    )
+    return random.uniform(0.3, 0.9) * kinds[random.integers(4)]
+
+
+def test_what_players_do_alone_and_left_out_makes_saturating_games_surer(monkeypatch):
+    """Against the same orders without a surrogate: a quarter of the error, and intervals that hold at least as often."""
+    random, misses, held = np.random.default_rng(0), {}, {}
+    games = [(saturating(random), drawn(number)) for number in range(40)]
+    for name in ("with", "without"):
+        if name == "without":
+            monkeypatch.setattr("underpaint.sampled.fit", lambda values: None)
+        found = [(Sampled(NINE, v, noise=None, orders=some).shapley(), shapley_weights(9) @ v) for v, some in games]
+        misses[name] = np.mean([abs(e.value - t) for each, truth in found for e, t in zip(each, truth, strict=True)])
+        held[name] = np.mean([e.low <= t <= e.high for each, truth in found for e, t in zip(each, truth, strict=True)])
+    assert misses["with"] < misses["without"] / 4
+    assert held["with"] > 0.92
+
+
+def test_a_surrogate_has_the_values_that_it_is_fitted_to_and_is_of_saturating_games_alone():
+    v = saturating(np.random.default_rng(3)) + 5
+    some = np.full(512, np.nan)
+    known = [0, 511, *(1 << i for i in range(9)), *(511 - (1 << i) for i in range(9))]
+    some[known] = v[known]
+    assert np.abs(fit(some) - (v - 5))[known].max() < 1e-3
+    assert np.abs(fit(some) - (v - 5)).max() < 0.05
+    assert fit(values(order=2)) is None
+    some[511] = np.nan
+    assert fit(some) is None
 
 
 @pytest.mark.parametrize("n", [2, 5, 9])
@@ -231,8 +274,8 @@ def test_nine_layers_are_explained_by_a_sample(explained):
     assert all(float(r["low"]) < float(r["value"]) < float(r["high"]) and r["from"] == "permutations" for r in shapley)
     facts = json.loads((folder / "validation.json").read_text())
     assert facts["permutations"] == 4
-    assert any("4 permutations" in sentence for sentence in facts["verdict"]) or not facts["checks"]["enough_fall"]
-    assert facts["faithfulness"]["final_loss"]["percentile"] is None
+    assert any("4 permutations" in sentence for sentence in facts["verdict"]) or facts["state"] != "settled"
+    assert all(each["percentile"] is None for each in facts["faithfulness"].values())
     assert not (folder / "interactions.csv").exists()
     assert (folder / "gallery.png").stat().st_size > 1000
     again = underpaint.Explanation.load(folder)

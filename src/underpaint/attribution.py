@@ -15,7 +15,7 @@ import torch
 
 from underpaint.captions import listed
 from underpaint.cross import CrossMatrix
-from underpaint.game import Estimate, Game
+from underpaint.game import ROUNDING, Estimate, Game
 from underpaint.ledger import CLAMP, START
 from underpaint.objective import Objective, StyleTerm
 from underpaint.path import Differentiable, JudgePath
@@ -61,9 +61,9 @@ class Attribution:
     def shares(self) -> dict[str, float] | None:
         """The values divided by their sum; None where some are negative and a share means nothing."""
         total = sum(self.values.values())
-        if total <= 0 or min(self.values.values()) < 0:
+        if total <= 0 or min(self.values.values()) < -ROUNDING * total:
             return None
-        return {layer: value / total for layer, value in self.values.items()}
+        return {layer: max(value, 0.0) / total for layer, value in self.values.items()}
 
     def order(self) -> list[str]:
         """The layers, the largest value first."""

@@ -27,6 +27,7 @@ from underpaint.run import SETTINGS, Row, Run, read_facts, read_history, read_in
 from underpaint.scene import Pictures
 from underpaint.table import FILE as COALITIONS
 from underpaint.table import Table
+from underpaint.validation import State, state_of
 
 Kind = Literal["stylize", "ablate", "explain"]
 
@@ -158,6 +159,11 @@ class Evidence:
         """validation.json."""
         self._finished()
         return records.read_validation(self.folder)
+
+    @property
+    def state(self) -> State:
+        """What may be said of an explanation."""
+        return state_of(self.validation)
 
     @cached_property
     def ledger(self) -> dict[str, np.ndarray]:

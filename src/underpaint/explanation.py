@@ -28,6 +28,8 @@ from underpaint.run import Run, read_inputs
 from underpaint.sampled import Order
 from underpaint.scene import seen
 from underpaint.table import Table
+from underpaint.validation import State
+from underpaint.verdict import verdict
 
 SPATIAL = "spatial.npz"
 
@@ -79,6 +81,11 @@ class Explanation:
     def shapley(self) -> dict[str, Estimate]:
         """The headline judge's Shapley values by layer."""
         return dict(zip(self.players, self.game().shapley(), strict=True))
+
+    @property
+    def state(self) -> State:
+        """What may be said: only of a settled explanation are shares, rankings and agreement given."""
+        return validation.state_of(self.validation)
 
     @property
     def verdict(self) -> list[str]:
@@ -216,7 +223,7 @@ def _concluded(made: Explaining) -> Explanation:
         for a in attribution.of_game(other)
         if a.method == "shapley"
     ]
-    records.write_attributions(folder, [*found, *others], checks.enough)
+    records.write_attributions(folder, [*found, *others], checks.state == "settled")
     if game.whole:
         records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
@@ -274,10 +281,12 @@ def _facts(
     found: Sequence[Attribution],
     facts: RunFacts,
 ) -> dict[str, Any]:
-    """validation.json."""
+    """validation.json; shares, rankings and agreement are of a settled explanation alone."""
     players, game = made.players, judged[HEADLINE]
+    settled = checks.state == "settled"
     named = {name: mask_of(group, players) for name, group in groups(players).items()}
     return {
+        "state": checks.state,
         "players": players,
         "judge_network": made.settings.judge,
         "judge_layers": made.style_judge.layers,
@@ -288,14 +297,14 @@ def _facts(
         "J_all": -float(game.values[-1]),
         "tables": game.tables,
         "permutations": made.settings.permutations,
-        "noise": {n: None if g.noise is None else asdict(g.noise) for n, g in judged.items()},
-        "resolved_pairs": [[players[i], players[j]] for i, j in game.resolved()],
-        "deletion_curves": _deletion_curves(game),
+        "noise": {n: None if g.noise is None else g.noise.facts() for n, g in judged.items()},
+        "resolved_pairs": [[players[i], players[j]] for i, j in game.resolved()] if settled else [],
+        "deletion_curves": _deletion_curves(game) if settled else {},
         "checks": checks.facts(),
-        "faithfulness": {name: asdict(f) for name, f in faithful.items()},
+        "faithfulness": {name: asdict(f) for name, f in faithful.items()} if settled else {},
         "columns": columns.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
         "sanity": sanity.summary(made.folder, {a.method: a for a in found}),
-        "verdict": validation.verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}),
+        "verdict": verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}),
     }
 
 

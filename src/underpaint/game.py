@@ -1,8 +1,7 @@
 """The game: what game theory reads off the values of coalitions.
 
 `v` has 2ⁿ values, one for each coalition: bit i of its place says whether player i takes part. Every figure is linear in
-v, so it is a vector of 2ⁿ weights, and its standard error under independent noise of standard deviation σ is σ times the
-vector's length (for five players: 0.46 σ for a Shapley value, 0.58 σ for a difference of two, 0.82 σ for an interaction).
+v, so it is a vector of 2ⁿ weights; `underpaint.noise` makes its standard error of them.
 
 `Exact` has all values. With many players only some are known: `underpaint.sampled` estimates from those.
 """
@@ -18,9 +17,10 @@ from math import comb, factorial, sqrt
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
 from underpaint.errors import UnderpaintError
+from underpaint.noise import Noise, measure
 
 FAMILY_WISE = 0.05
 ROUNDING = 1e-9
@@ -32,14 +32,11 @@ INCOMPLETE = "coalitions: the table is not complete; run `underpaint explain` ag
 @cache
 def shapley_weights(n: int) -> np.ndarray:
     """(n, 2ⁿ): φ = W v (Shapley 1953): φ_i = Σ_{S∌i} |S|! (n−|S|−1)! / n! · (v(S∪i) − v(S))."""
-    weights = np.zeros((n, 1 << n))
-    for i in range(n):
-        for mask in range(1 << n):
-            size = mask.bit_count()
-            if mask >> i & 1:
-                weights[i, mask] = factorial(size - 1) * factorial(n - size) / factorial(n)
-            else:
-                weights[i, mask] = -factorial(size) * factorial(n - size - 1) / factorial(n)
+    takes = np.arange(1 << n) >> np.arange(n)[:, None] & 1
+    size = takes.sum(0)
+    # By how many others are there already.
+    share = np.array([factorial(k) * factorial(n - k - 1) / factorial(n) for k in range(n)])
+    weights: np.ndarray = np.where(takes, share[size - 1], -share[np.minimum(size, n - 1)])
     weights.setflags(write=False)  # one array for all who ask
     return weights
 
@@ -88,19 +85,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """σ of a coalition's value between perturbations, and its degrees of freedom."""
-
-    sigma: float
-    freedom: int
-
-    @property
-    def reach(self) -> float:
-        """How many standard errors half of a 95 % interval is."""
-        return float(stdtrit(self.freedom, 0.975))
-
-
-@dataclass(frozen=True)
 class Game(ABC):
     """Values of coalitions, of one or several perturbations.
 
@@ -108,13 +92,16 @@ class Game(ABC):
         players: the style layers.
         values: (2ⁿ,) the mean over complete tables of v, by coalition; NaN where it is not known.
         tables: how many complete tables that is.
-        noise: None where nothing was repeated.
+        noise: of one table; None where nothing was repeated.
+        copies: (2ⁿ,) the coalition whose value each has, where a layer of weight 0 makes some the same run; None: each its
+            own.
     """
 
     players: tuple[str, ...]
     values: np.ndarray
     tables: int = 1
     noise: Noise | None = None
+    copies: np.ndarray | None = None
 
     whole: ClassVar[bool]
     """Whether every coalition's value is known."""
@@ -159,9 +146,17 @@ class Game(ABC):
         value = float(weights[used] @ self.values[used])
         if self.noise is None:
             return Estimate(value)
-        error = self.noise.sigma * float(np.linalg.norm(weights)) / sqrt(self.tables)
+        error = self.noise.error(self.folded(weights)) / sqrt(self.tables)
         reach = self.noise.reach * error
         return Estimate(value, error, value - reach, value + reach)
+
+    def folded(self, weights: np.ndarray) -> np.ndarray:
+        """(2ⁿ,): the weights on the coalitions that were painted."""
+        if self.copies is None:
+            return weights
+        found = np.zeros(len(weights))
+        np.add.at(found, self.copies, weights)
+        return found
 
     def left_out(self) -> list[Estimate]:
         """v(all) − v(all but one), by player."""
@@ -192,7 +187,7 @@ class Game(ABC):
         """Pairs (i, j) of which φ_i is the larger, in their own order.
 
         Holm's steps (1979, "A simple sequentially rejective multiple test procedure") keep the chance that any one pair
-        is named wrongly at `FAMILY_WISE`, over all pairs of the players, where the noise of coalitions is independent.
+        is named wrongly at `FAMILY_WISE`, over all pairs of the players.
         """
         differences = {(i, j): self.difference(i, j) for i, j in combinations(range(len(self.players)), 2)}
         chances = {pair: self.probability(found) for pair, found in differences.items()}
@@ -212,11 +207,18 @@ class Exact(Game):
     source = "coalitions"
 
     @classmethod
-    def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float]) -> Exact:
+    def of(
+        cls,
+        players: Sequence[str],
+        outcomes: Mapping[tuple[int, int], float],
+        ratios: Sequence[float] = (),
+        copies: np.ndarray | None = None,
+    ) -> Exact:
         """From a judge's outcomes J by (perturbation, coalition): complete tables, and single repeated coalitions.
 
-        σ is of what is left of the repetitions after each perturbation's own mean and each coalition's: a perturbation
-        that shifts every coalition alike changes no figure.
+        Args:
+            ratios: how much of the noise goes by layer (`underpaint.noise`).
+            copies: see `Game`.
 
         Raises:
             UnderpaintError: no table is complete.
@@ -225,7 +227,7 @@ class Exact(Game):
         whole = table[~np.isnan(table).any(1)]
         if not len(whole):
             raise UnderpaintError(INCOMPLETE)
-        return cls(tuple(players), whole.mean(0), len(whole), noise_of(table))
+        return cls(tuple(players), whole.mean(0), len(whole), measure(table, ratios, copies), copies)
 
     def shapley(self) -> list[Estimate]:
         return [self.estimate(w) for w in shapley_weights(len(self.players))]
@@ -249,22 +251,3 @@ def tabulated(n: int, outcomes: Mapping[tuple[int, int], float]) -> np.ndarray:
     for (seed, mask), outcome in outcomes.items():
         table[seeds.index(seed), mask] = -outcome
     return table
-
-
-def noise_of(table: np.ndarray) -> Noise | None:
-    """Of (perturbations, coalitions) with gaps: residuals of an additive fit of both."""
-    seen = ~np.isnan(table)
-    repeated = seen.sum(0) > 1
-    if not repeated.any():
-        return None
-    part, mask = table[:, repeated], seen[:, repeated]
-    rows, columns = np.nonzero(mask)
-    design = np.zeros((len(rows), part.shape[0] + part.shape[1]))
-    design[np.arange(len(rows)), rows] = 1
-    design[np.arange(len(rows)), part.shape[0] + columns] = 1
-    values = part[mask]
-    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    freedom = len(values) - int(np.linalg.matrix_rank(design))
-    if freedom < 1:
-        return None
-    return Noise(float(sqrt(((values - fitted) ** 2).sum() / freedom)), freedom)

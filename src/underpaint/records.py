@@ -96,11 +96,11 @@ def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     write_bytes(path, text.getvalue().encode())
 
 
-def write_attributions(folder: Path, attributions: Sequence[Attribution], enough: bool) -> None:
-    """attribution.csv; `enough` says whether the judge fell by more than its noise: else its fall is not shared out."""
+def write_attributions(folder: Path, attributions: Sequence[Attribution], shared: bool) -> None:
+    """attribution.csv; `shared` says whether shares are given: only of a settled explanation do they mean something."""
     rows = []
     for a in attributions:
-        shares = (a.shares() if enough or a.kind == "run" else None) or {}
+        shares = (a.shares() if shared else None) or {}
         for layer, value in a.values.items():
             low, high = (None if side is None else side[layer] for side in (a.low, a.high))
             rows.append(

@@ -5,6 +5,8 @@ In a random order of arrival the mean of what a player adds to those before it i
 (antithetic sampling: Mitchell, Cooper, Frank & Holmes 2022, "Sampling permutations for Shapley value estimation"): a player
 that comes early in one comes late in the other, and where players interact only two by two each pair is exact.
 
+What orders sample is what a `surrogate` misses, fitted to the coalitions that are painted in any case.
+
 An order is a chain of n + 1 coalitions, from none to all; chains share coalitions, and none is painted twice.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, chain
 from math import comb, sqrt
 
@@ -20,8 +23,10 @@ from scipy.special import stdtrit
 
 from underpaint.coalitions import EXACT, groups, mask_of
 from underpaint.errors import UnderpaintError
-from underpaint.game import INCOMPLETE, Estimate, Game, noise_of, tabulated
+from underpaint.game import INCOMPLETE, Estimate, Game, shapley_weights, tabulated
+from underpaint.noise import measure
 from underpaint.optimise import draw
+from underpaint.surrogate import fit
 
 PERMUTATIONS = 16
 """Where none are asked for: eight pairs."""
@@ -94,7 +99,14 @@ class Sampled(Game):
     source = "permutations"
 
     @classmethod
-    def of(cls, players: Sequence[str], outcomes: Mapping[tuple[int, int], float], drawn: Sequence[Order]) -> Sampled:
+    def of(
+        cls,
+        players: Sequence[str],
+        outcomes: Mapping[tuple[int, int], float],
+        drawn: Sequence[Order],
+        ratios: Sequence[float] = (),
+        copies: np.ndarray | None = None,
+    ) -> Sampled:
         """From a judge's outcomes J by (perturbation, coalition); as many pairs of orders count, from the first on, as
         some perturbation has whole.
 
@@ -109,15 +121,16 @@ class Sampled(Game):
         if pairs < 2:
             raise UnderpaintError(INCOMPLETE)
         whole = table[first == pairs]
-        return cls(tuple(players), whole.mean(0), len(whole), noise_of(table), tuple(drawn[: 2 * pairs]))
+        noise = measure(table, ratios, copies)
+        return cls(tuple(players), whole.mean(0), len(whole), noise, copies, tuple(drawn[: 2 * pairs]))
 
     def shapley(self) -> list[Estimate]:
-        means, n = self._means(), len(self.players)
-        return [self._sampled(means[:, i], _length(n)) for i in range(n)]
+        means, n = self._means, len(self.players)
+        return [self._sampled(means[:, i], _length(n), [i]) for i in range(n)]
 
     def difference(self, i: int, j: int) -> Estimate:
-        means = self._means()
-        return self._sampled(means[:, i] - means[:, j], _length_of_difference(len(self.players)))
+        means = self._means
+        return self._sampled(means[:, i] - means[:, j], _length_of_difference(len(self.players)), [i, j])
 
     @property
     def freedom(self) -> int:
@@ -137,20 +150,26 @@ class Sampled(Game):
             f"{len(self.values)} subsets. Their intervals allow for that."
         )
 
+    @cached_property
     def _means(self) -> np.ndarray:
-        """(pairs, n): what each player added, mean over a pair of orders."""
+        """(pairs, n): each player's Shapley value in the surrogate, and what it added to what that misses, mean over a
+        pair of orders."""
+        surrogate = fit(self.values)
+        missed = self.values if surrogate is None else self.values - surrogate
         added = np.zeros((len(self.orders), len(self.players)))
         for row, order in zip(added, self.orders, strict=True):
-            row[list(order)] = np.diff(self.values[arrivals(order)])
+            row[list(order)] = np.diff(missed[arrivals(order)])
         means: np.ndarray = added.reshape(-1, 2, len(self.players)).mean(1)
-        return means
+        return means if surrogate is None else means + shapley_weights(len(self.players)) @ surrogate
 
-    def _sampled(self, means: np.ndarray, length: float) -> Estimate:
-        """Of a figure: its mean by pair of orders, and the length of its weights in an exact table."""
+    def _sampled(self, means: np.ndarray, length: float, along: Sequence[int]) -> Estimate:
+        """Of a figure: its mean by pair of orders, the length of its weights in an exact table, and the players whose effect
+        it holds, once each."""
         value, pairs = float(means.mean()), len(means)
         variance = float(means.var(ddof=1)) / pairs
         if self.noise is not None:
-            variance += (self.noise.sigma * length) ** 2 / self.tables
+            effects = [float(i in along) for i in range(len(self.noise.ratios))]
+            variance += self.noise.of(length, effects) ** 2 / self.tables
         error = sqrt(variance)
         reach = float(stdtrit(self.freedom, 0.975)) * error
         return Estimate(value, error, value - reach, value + reach)

@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from underpaint.captions import listed
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.game import Exact, Game
+from underpaint.noise import ratios
 from underpaint.sampled import Order, Sampled
 
 FILE = "coalitions.csv"
@@ -115,4 +118,17 @@ class Table:
             UnderpaintError: no such judge, or coalitions are missing.
         """
         outcomes = self.outcomes(judge)
-        return Sampled.of(self.players, outcomes, drawn) if drawn else Exact.of(self.players, outcomes)
+        known = ratios(self.players, judge), self.copies()
+        return Sampled.of(self.players, outcomes, drawn, *known) if drawn else Exact.of(self.players, outcomes, *known)
+
+    def copies(self) -> np.ndarray | None:
+        """(2ⁿ,): the coalition whose picture each row has, itself where none is known; None where each row has its own."""
+        painted = {
+            (row.perturbation, row.picture): mask
+            for (_, mask), row in self.rows.items()
+            if row.picture == self.picture(row.perturbation, mask)
+        }
+        found = np.arange(1 << len(self.players))
+        for (perturbation, mask), row in self.rows.items():
+            found[mask] = painted.get((perturbation, row.picture), mask)
+        return None if (found == np.arange(len(found))).all() else found

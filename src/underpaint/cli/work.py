@@ -74,7 +74,8 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
         path = page.build(found.folder, made.session.options.weights)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
-        answer(json.dumps({"folder": str(found.folder), "shapley": values, "verdict": found.verdict}))
+        facts = {"folder": str(found.folder), "state": found.state, "shapley": values, "verdict": found.verdict}
+        answer(json.dumps(facts))
     elif not quiet:
         for sentence in found.verdict:
             answer(f"- {sentence}")

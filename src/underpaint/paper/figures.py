@@ -19,6 +19,7 @@ from underpaint.explanation import SPATIAL
 from underpaint.judges import HEADLINE
 from underpaint.ledger import CLAMP, START
 from underpaint.records import COLOUR, PASTICHE
+from underpaint.verdict import BANNERS
 
 COLUMN, PAGE = 3.5, 7.16
 """Inches."""
@@ -55,20 +56,29 @@ def convergence(e: Evidence) -> tuple[float, float, Draw]:
     return COLUMN, 2.6, lambda figure: charts.convergence(figure, history, recipe)
 
 
+def _settled(e: Evidence) -> None:
+    """Raises if a figure of it would be read as a ranking that may not be given."""
+    if e.state != "settled":
+        raise UnderpaintError(f"{e.folder}: {BANNERS[e.state]}")
+
+
 def attributions(e: Evidence) -> tuple[float, float, Draw]:
     """Attributions side by side, with intervals where there are any."""
+    _settled(e)
     chosen = [e.attributions[m] for m in SHOWN if m in e.attributions]
     return PAGE, 1.45 * -(-len(chosen) // 4), lambda figure: charts.attributions(figure, chosen)
 
 
 def shapley(e: Evidence) -> tuple[float, float, Draw]:
     """The headline judge's Shapley values with intervals."""
+    _settled(e)
     values: Attribution = e.attributions["shapley"]
     return COLUMN, 1.9, lambda figure: charts.bars(figure.add_subplot(), values, title="")
 
 
 def interactions(e: Evidence) -> tuple[float, float, Draw]:
     """The Shapley interaction index of every pair."""
+    _settled(e)
     matrix = charts.interaction_matrix(e.game())
     return COLUMN, 2.9, lambda figure: charts.heat(figure.add_subplot(), e.players, matrix)
 

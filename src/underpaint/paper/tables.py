@@ -13,6 +13,7 @@ from typing import Any
 from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
+from underpaint.verdict import BANNERS
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -92,12 +93,12 @@ def _half(low: float | None, high: float | None) -> float | None:
 
 def attributions(e: Evidence) -> Table:
     """Every attribution: raw values with 95 % intervals; in the CSV also shares, where they mean something."""
-    enough = bool(e.validation["checks"]["enough_fall"])
+    settled = e.state == "settled"
     rows, values = [], []
     for a in e.attributions.values():
         low, high = a.low or {}, a.high or {}
         rows.append([code(a.method), *(figure(v, _half(low.get(p), high.get(p))) for p, v in a.values.items())])
-        shares = (a.shares() if enough or a.kind == "run" else None) or {}
+        shares = (a.shares() if settled else None) or {}
         for player, value in a.values.items():
             values.append(
                 [
@@ -114,6 +115,7 @@ def attributions(e: Evidence) -> Table:
             )
     columns = ("method", "layer", "raw", "low", "high", "unit", "baseline", "residual", "normalised")
     notes = [
+        BANNERS[e.state],
         "Attributions of style to layers, raw values; plus-minus: half of a 95 % interval, where something was repeated.",
         *(f"{a.method}: {a.unit}; counted from {a.baseline}." for a in e.attributions.values()),
     ]
@@ -126,9 +128,11 @@ def interactions(e: Evidence) -> Table:
     found = {(game.players[i], game.players[j]): x for (i, j), x in game.interactions().items()}
     fall = game.fall().value
     rows = [[f"{code(a)}, {code(b)}", figure(x.value, _half(x.low, x.high))] for (a, b), x in found.items()]
-    # A share of a negative or vanishing fall would mean nothing.
-    values = [[a, b, x.value, x.low, x.high, x.value / fall if fall > 0 else None] for (a, b), x in found.items()]
-    notes = ["Shapley interaction index; positive: more together than apart. Normalised (CSV): of the judge's whole fall."]
+    values = [[a, b, x.value, x.low, x.high, x.value / fall if e.state == "settled" else None] for (a, b), x in found.items()]
+    notes = [
+        BANNERS[e.state],
+        "Shapley interaction index; positive: more together than apart. Normalised (CSV): of the judge's whole fall.",
+    ]
     return Table(["layers", "interaction"], rows, ("a", "b", "raw", "low", "high", "normalised"), values, notes)
 
 
@@ -158,7 +162,7 @@ def _spread(e: Evidence, judge: str) -> float | None:
         game = e.game(judge)
     except UnderpaintError:  # an explanation that is not finished
         return None
-    return None if game.noise is None else game.noise.reach * game.noise.sigma / sqrt(game.tables)
+    return None if game.noise is None else game.noise.reach * game.noise.spread / sqrt(game.tables)
 
 
 def losses(e: Evidence) -> Table:

@@ -61,6 +61,7 @@ def _build(e: Evidence, weights: Path | None) -> Path:
         title=TITLES[e.kind],
         subject=_subject(sections, made),
         missing=sections.missing,
+        banner=_banner(made),
         sections=made,
         style_sheet=templates["page.css"],
         script=templates["page.js"],
@@ -70,6 +71,12 @@ def _build(e: Evidence, weights: Path | None) -> Path:
         raise UnderpaintError(f"{e.folder}: its page would be {len(data) / 1e6:.0f} MB; use a smaller picture")
     write_bytes(e.folder / FILE, data)
     return e.folder / FILE
+
+
+def _banner(made: dict[str, dict[str, Any]]) -> str:
+    """What a reader of an explanation that is not settled must know first."""
+    told = made.get("verdict", {"state": "settled"})
+    return "" if told["state"] == "settled" else str(told["banner"])
 
 
 def _subject(sections: Sections, made: dict[str, dict[str, Any]]) -> str:

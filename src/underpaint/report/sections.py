@@ -24,6 +24,7 @@ from underpaint.recipe import to_toml
 from underpaint.records import COLOUR, PASTICHE
 from underpaint.report import svg
 from underpaint.scene import seen
+from underpaint.verdict import BANNERS
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
     "stylize": ("pastiche", "convergence", "quality", "reproduce"),
@@ -117,7 +118,7 @@ class Sections:
         }
 
     def verdict(self) -> dict[str, Any]:
-        return {"sentences": self.e.validation["verdict"]}
+        return {"sentences": self.e.validation["verdict"], "state": self.e.state, "banner": BANNERS[self.e.state]}
 
     def convergence(self) -> dict[str, Any]:
         return {"charts": svg.convergence(self.e.history, self.e.recipe)}
@@ -159,10 +160,12 @@ class Sections:
         return {"strip": strip, "chart": svg.cooperation(cosines) if cosines else None}
 
     def attributions(self) -> dict[str, Any]:
-        found, faithful = self.e.attributions, self.e.validation["faithfulness"]
+        found, settled = self.e.attributions, self.e.state == "settled"
+        faithful = self.e.validation["faithfulness"] if settled else {}
         return {
             "players": self.e.players,
-            "charts": [svg.attribution(found[m]) for m in SHOWN if m in found],
+            "charts": [svg.attribution(found[m]) for m in SHOWN if m in found and settled],
+            "banner": "" if settled else BANNERS[self.e.state],
             "methods": [(a, faithful.get(a.method)) for a in found.values()],
         }
 
@@ -183,13 +186,16 @@ class Sections:
     def shapley(self) -> dict[str, Any]:
         found = {m: a for m, a in self.e.attributions.items() if m.startswith("shapley")}
         rows = {m.split(":")[1] if ":" in m else HEADLINE: a.values for m, a in found.items()}
-        game, curves = self.e.game(), self.e.validation["deletion_curves"]
+        settled = self.e.state == "settled"
+        game, curves = self.e.game(), self.e.validation["deletion_curves"] if settled else {}
         return {
             "players": self.e.players,
             "rows": rows,
             "sees": self.e.validation["judges_see"],
             "permutations": self.e.validation.get("permutations"),
-            "interactions": svg.interactions(game) if game.whole else None,
+            "whole": game.whole,
+            "banner": "" if settled else BANNERS[self.e.state],
+            "interactions": svg.interactions(game) if game.whole and settled else None,
             "deletion": svg.deletion(curves) if curves else None,
         }
 
@@ -210,7 +216,9 @@ class Sections:
         return {"size": self.e.pastiche.shape[:2]}
 
     def checks(self) -> dict[str, Any]:
-        return {"found": self.e.validation["checks"], "resolved": len(self.e.validation["resolved_pairs"])}
+        settled = self.e.state == "settled"
+        resolved = len(self.e.validation["resolved_pairs"]) if settled else None
+        return {"found": self.e.validation["checks"], "state": self.e.state, "resolved": resolved}
 
     def quality(self) -> dict[str, Any]:
         """The finished picture, measured against its photograph and its style."""
