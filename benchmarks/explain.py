@@ -227,36 +227,56 @@ def rate(counts: np.ndarray) -> float:
 
 
 def bootstrap(ours: np.ndarray, theirs: np.ndarray, some: Sequence[Case]) -> tuple[list[float], list[float]]:
-    """95 % intervals of a concordance and of its lead over another, by resampling styles."""
+    """95 % intervals of a concordance and of its lead over another, by resampling styles and contents, each by itself (Owen
+    2007, "The pigeonhole bootstrap"): a picture counts as often as its style was drawn times its content."""
     random = np.random.default_rng(0)
-    styles = sorted({case.pair.style for case in some})
-    rows = {style: [i for i, case in enumerate(some) if case.pair.style == style] for style in styles}
+    drawn = [
+        np.unique([str(getattr(case.pair, role)) for case in some], return_inverse=True) for role in ("style", "content")
+    ]
     own, lead = [], []
     for _ in range(RESAMPLES):
-        chosen = [i for k in random.integers(len(styles), size=len(styles)) for i in rows[styles[k]]]
-        if ours[chosen, 1].sum():
-            own.append(rate(ours[chosen]))
-            lead.append(own[-1] - rate(theirs[chosen]))
+        times = np.ones(len(some))
+        for names, places in drawn:
+            times = times * np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[places]
+        weighed = times[:, None] * ours
+        if weighed[:, 1].sum():
+            own.append(rate(weighed))
+            lead.append(own[-1] - rate(times[:, None] * theirs))
     return [float(q) for q in np.percentile(own, [2.5, 97.5])], [float(q) for q in np.percentile(lead, [2.5, 97.5])]
 
 
 def null(values: Sequence[Mapping[str, float]], some: Sequence[Case]) -> float:
-    """Concordance when the vectors are dealt to other pictures, layer labels kept."""
-    random = np.random.default_rng(1)
-    return float(np.mean([rate(hits([values[i] for i in random.permutation(len(some))], some)) for _ in range(200)]))
+    """Concordance when the vectors are dealt to other pictures, none to its own, layer labels kept."""
+    if len(some) < 2:
+        return float("nan")
+    deals = derangements(np.random.default_rng(1), len(some), 200)
+    return float(np.mean([rate(hits([values[i] for i in deal], some)) for deal in deals]))
+
+
+def derangements(random: np.random.Generator, n: int, count: int) -> list[np.ndarray]:
+    """So many orders of n in which nothing keeps its place, each as likely as any other."""
+    found: list[np.ndarray] = []
+    while len(found) < count:
+        order = random.permutation(n)
+        if (order != np.arange(n)).all():
+            found.append(order)
+    return found
 
 
 def agreement(values: Sequence[Mapping[str, float]], some: Sequence[Case]) -> tuple[float, float, float]:
-    """Lin's concordance correlation of shares, mean τ-b, and how often the largest is the same."""
+    """Lin's concordance correlation of shares, of the pictures where values add up to more than 0 (of others a share means
+    nothing; NaN where there are none), mean τ-b, and how often the largest is the same."""
     shares, truths, taus, tops = [], [], [], []
     for value, case in zip(values, some, strict=True):
         a, b = np.array([value[k] for k in case.phi]), np.array(list(case.phi.values()))
-        if abs(a.sum()) > 1e-12:
+        if a.sum() > 1e-12 and b.sum() > 1e-12:
             shares += list(a / a.sum())
             truths += list(b / b.sum())
         taus.append(stats.kendalltau(a, b).statistic)
         tops.append(float(a.argmax() == b.argmax()))
     x, y = np.array(shares), np.array(truths)
+    if not len(x):
+        return float("nan"), float(np.nanmean(taus)), float(np.mean(tops))
     ccc = 2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
     return float(ccc), float(np.nanmean(taus)), float(np.mean(tops))
 
@@ -348,9 +368,10 @@ def across_seeds(args: argparse.Namespace, some: Sequence[Case]) -> str:
         }
         games = [replace(Exact.of(e.players, table), noise=noise) for table in tables.values()]
         apart = [(e.players[i], e.players[j]) for i, j in games[0].resolved()]
-        for game in games[1:]:
-            phi = dict(zip(e.players, (x.value for x in game.shapley()), strict=True))
-            counts += (concordance(phi, apart, tie=TIE) or 0.0) * len(apart), len(apart)
+        phis = [dict(zip(e.players, (x.value for x in game.shapley()), strict=True)) for game in games[1:]]
+        # A pair counts once, however many tables it was looked at in.
+        share = sum(concordance(phi, apart, tie=TIE) or 0.0 for phi in phis) / len(phis)
+        counts += np.array([share * len(apart), len(apart)])
         pictures += 1
     return f"each other seed by itself | {counts[0] / max(counts[1], 1):.2f} ({counts[1]:.0f} pairs, {pictures} pictures)"
 
