@@ -1,6 +1,7 @@
 """How the values of coalitions scatter, and how often an explanation's intervals hold; makes src/underpaint/noise.json.
 
     python benchmarks/noise.py tables --size 64 --seeds 5   # whole tables, painted again (an hour; goes on when run again)
+    python benchmarks/noise.py keep                         # reads those, keeps J by judge in benchmarks/tables/
     python benchmarks/noise.py fit                          # reads those: the ratios of every judge; --write keeps them
     python benchmarks/noise.py coverage                     # reads those: how often intervals hold
 
@@ -15,6 +16,7 @@ ratios are those of pictures that share neither photograph nor painting with the
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,9 +33,10 @@ from underpaint.coalitions import repeated
 from underpaint.game import Exact, shapley_weights
 from underpaint.judges import HEADLINE
 from underpaint.recipe import Recipe
-from underpaint.table import Table
+from underpaint.table import Row, Table
 
 PLAYERS = tuple(Recipe().style_layers)
+TABLES = Path(__file__).parent / "tables"
 KEPT = Path(noise.__file__).parent / noise.FILE
 
 
@@ -64,20 +67,42 @@ def tables(args: argparse.Namespace) -> None:
         print(f"{args.size} px, {pair.name}: {time.perf_counter() - begun:.0f} s", flush=True)
 
 
+def keep(args: argparse.Namespace) -> None:
+    """Pictures' whole tables as benchmarks/tables/SIZE.csv: J by judge, to six digits."""
+    for folder in sorted(args.out.glob("*/"), key=lambda path: int(path.name)):
+        found = {each.name: rows for each in sorted(folder.iterdir()) if len(rows := _whole(each)) >= 3 << len(PLAYERS)}
+        judges = list(next(iter(found.values()))[0, 0].outcomes)
+        lines = [
+            [name, p, mask, *(f"{row.outcomes[judge]:.6g}" for judge in judges)]
+            for name, rows in found.items()
+            for (p, mask), row in sorted(rows.items())
+        ]
+        TABLES.mkdir(exist_ok=True)
+        with (TABLES / f"{folder.name}.csv").open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([["pair", "perturbation", "coalition", *judges], *lines])
+        print(f"{folder.name} px: {len(found)} pictures, {len(lines) >> len(PLAYERS)} tables")
+
+
+def _whole(folder: Path) -> dict[tuple[int, int], Row]:
+    """Rows of whole tables, by perturbation and coalition."""
+    rows = Table(folder, PLAYERS).rows
+    whole = {p for p, _ in rows if all((p, mask) in rows for mask in range(1 << len(PLAYERS)))}
+    return {key: row for key, row in rows.items() if key[0] in whole}
+
+
 def painted(args: argparse.Namespace) -> Iterator[Painted]:
-    """Pictures with at least three whole tables."""
+    """Those that are kept."""
     known = {pair.name: pair for pair in pairs(args.shared)}
-    for folder in sorted(args.out.glob("*/*"), key=lambda path: (int(path.parent.name), path.name)):
-        rows = Table(folder, PLAYERS).rows
-        whole = [p for p in sorted({p for p, _ in rows}) if all((p, mask) in rows for mask in range(1 << len(PLAYERS)))]
-        if len(whole) < 3:
-            continue
-        judges = rows[0, 0].outcomes
-        values = {
-            judge: np.array([[-rows[p, mask].outcomes[judge] for mask in range(1 << len(PLAYERS))] for p in whole])
-            for judge in judges
-        }
-        yield Painted(known[folder.name], int(folder.parent.name), values)
+    for path in sorted(TABLES.glob("*.csv"), key=lambda path: int(path.stem)):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        judges = list(rows[0])[3:]
+        for name in dict.fromkeys(row["pair"] for row in rows):
+            own = sorted(
+                (row for row in rows if row["pair"] == name), key=lambda r: (int(r["perturbation"]), int(r["coalition"]))
+            )
+            values = {judge: -np.array([float(row[judge]) for row in own]).reshape(-1, 1 << len(PLAYERS)) for judge in judges}
+            yield Painted(known[name], int(path.stem), values)
 
 
 def layers(table: np.ndarray) -> tuple[np.ndarray, float]:
@@ -179,7 +204,7 @@ def coverage(args: argparse.Namespace) -> None:
                 print(f"| {size} | {len(some)} | {whole} | {shares(some, whole, independent)} |", flush=True)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"tables": tables, "fit": fit, "coverage": coverage}
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"tables": tables, "keep": keep, "fit": fit, "coverage": coverage}
 
 
 def main() -> None:
