@@ -233,7 +233,7 @@ def test_the_command_of_an_explanation_is_the_one_that_was_given(compact_explain
     exec(compile(reproduce.python(Evidence(folder)), "printed", "exec"), {})
     files, given = found[1]
     assert all((folder / file).is_file() for file in files)
-    assert (given["size"], given["preset"]) == (80, "draft")
+    assert (given["size"], given["iterations"]) == (64, [12])
 
 
 def test_what_is_not_finished_says_how_to_go_on(compact_explained, bash, tmp_path, monkeypatch):
@@ -344,7 +344,7 @@ def test_methods_and_bibtex_say_all_that_matters(compact_explained):
         "seed 0",
         e.game().criterion,
         "32 subsets",
-        "80 px",
+        "64 px",
         "0.14",
         "8 subsets",
     ):

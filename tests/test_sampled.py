@@ -292,8 +292,11 @@ def test_its_page_and_its_figures_leave_out_what_is_not_known(explained, tmp_pat
     assert "--permutations 4" in reproduce(Evidence(found.folder))
     press = Press(found.folder, ("pdf",), tmp_path / "paper")
     names = {path.name for path in press}
-    assert [line.split(":")[0] for line in press.missing] == ["interactions", "interactions"]
-    assert {"shapley.pdf", "attributions.tex", "ablation.tex", "ledger.pdf"} < names
+    # Four steps of noise are not settled: of such a table shares and orders are not drawn either.
+    withheld = {"attributions", "shapley", "interactions"}
+    assert {line.split(":")[0] for line in press.missing} == withheld
+    assert not {f"{name}.pdf" for name in withheld} & names
+    assert {"attributions.tex", "ablation.tex", "ledger.pdf"} < names
 
 
 def test_asking_for_more_goes_on_and_for_nothing_paints_nothing(explained):
