@@ -1,5 +1,6 @@
 """The studio over bare HTTP: a server in a process of its own, and a visitor without a browser."""
 
+import html
 import json
 import os
 import signal
@@ -82,8 +83,10 @@ class Visitor:
         self.api = self.config["root"].rstrip("/") + "/gradio_api/"
 
     def component(self, wanted):
-        """By its element's id or its label."""
-        return next(c for c in self.config["components"] if wanted in (c["props"].get("elem_id"), c["props"].get("label")))
+        """By its element's id, its label or its type."""
+        return next(
+            c for c in self.config["components"] if wanted in (c["props"].get("elem_id"), c["props"].get("label"), c["type"])
+        )
 
     def upload(self, path):
         """A file, as the page's widgets have it then."""
@@ -113,6 +116,6 @@ class Visitor:
             for line in events.iter_lines():
                 told = json.loads(line[6:]) if line.startswith(b"data: ") else {}
                 if told.get("msg") == "process_completed":
-                    assert told["success"], told["output"]["error"]
+                    assert told["success"], html.unescape(told["output"]["error"])  # as a page shows it
                     return told["output"]["data"]
         raise AssertionError("no answer")

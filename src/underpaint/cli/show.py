@@ -133,6 +133,8 @@ def studio(
     runs: Annotated[Path, typer.Option(help="Folder of all runs; it survives the server.")] = Path("out/studio"),
     host: Annotated[str, typer.Option(help="Address to listen on; others need a password.")] = "127.0.0.1",
     host_name: Annotated[list[str] | None, typer.Option(help="Name that browsers may use for it. Repeatable.")] = None,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy shows it, like /studio.")] = "",
+    owner: Annotated[bool, typer.Option("--owner", help="Print a link whose opener may stop and remove every run.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
     max_size: Annotated[int, typer.Option(min=64, max=8192, help="Largest side of a pastiche, pixels.")] = 1024,
     device: Device = "auto",
@@ -145,7 +147,7 @@ def studio(
         raise UnderpaintError(f"studio: needs its extra ({error.name}); pip install 'underpaint[studio]'") from None
     from underpaint.jobs.runner import Limits, Runner
 
+    place = server.Place(host_name or (), root_path, owner)
     with server.listen(host, port) as listener:
         runner = Runner(runs, workers, Limits(size=max_size), device, weights)
-        note(f"Studio: http://{host}:{port}/ (Ctrl-C ends it; runs are kept in {runs})")
-        server.serve(runner, listener, host_name or ())
+        server.serve(runner, listener, place, note)

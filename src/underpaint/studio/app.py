@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from underpaint.files import write_bytes
 from underpaint.jobs.runner import Runner
 from underpaint.studio.events import QUICK, found
 from underpaint.studio.keep import Keep
@@ -21,8 +18,8 @@ UPLOAD_SECONDS = 3600
 """How long an upload is kept; jobs have copies of their own."""
 
 
-def build(runner: Runner) -> gr.Blocks:
-    """The page over a runner's jobs."""
+def build(runner: Runner, told: str) -> gr.Blocks:
+    """The page over a runner's jobs. `told` encrypts what browsers remember; every page knows it."""
 
     def linked(request: gr.Request) -> Any:
         """The job that the page's address names, `?run=NAME`; else the one that the page remembers."""
@@ -33,7 +30,7 @@ def build(runner: Runner) -> gr.Blocks:
     blocks: gr.Blocks
     with gr.Blocks(title="Underpaint studio", analytics_enabled=False, delete_cache=cleared) as blocks:
         gr.Markdown(WELCOME)
-        current = gr.BrowserState("", storage_key="underpaint-job", secret=_secret(runner.runs))
+        current = gr.BrowserState("", storage_key="underpaint-job", secret=told)
         with gr.Tabs():
             with gr.Tab("Make"):
                 Make(runner, current).build()
@@ -43,11 +40,3 @@ def build(runner: Runner) -> gr.Blocks:
                 Keep(runner, current).build(tab)
         blocks.load(linked, None, [current], **QUICK)
     return blocks
-
-
-def _secret(runs: Path) -> str:
-    """What browsers' memory is encrypted with: the same after a restart, so that a page finds its job again."""
-    path = runs / ".secret"
-    if not path.exists():
-        write_bytes(path, secrets.token_hex(16).encode())
-    return path.read_text(encoding="ascii")

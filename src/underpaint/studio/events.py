@@ -10,7 +10,8 @@ import gradio as gr
 from underpaint.errors import UnderpaintError
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
-from underpaint.studio.guard import visitor_of
+from underpaint.studio.guard import OWNER, VISITOR
+from underpaint.studio.shown import plain
 
 TICK = 0.5
 """Seconds between two looks at the current job."""
@@ -24,9 +25,22 @@ look twice a second in the queue, what was asked in that moment never came back,
 
 
 def visitor(request: gr.Request) -> str:
-    """Who sent it: by the cookie, or by what the guard adds before there is one."""
+    """Who sent it, as the guard found out."""
+    return str(dict(request.headers).get(VISITOR, ""))
+
+
+def may(request: gr.Request, job: Job) -> bool:
+    """Whether who sent it may stop and remove a job: it is theirs, or they are the owner."""
     headers = dict(request.headers)
-    return visitor_of(headers.get("cookie", "")) or headers.get("x-underpaint-visitor", "")
+    return headers.get(OWNER) == "1" or (bool(job.visitor) and job.visitor == headers.get(VISITOR))
+
+
+def check(request: gr.Request, job: Job) -> None:
+    """Raises an `UnderpaintError` where they may not."""
+    if not may(request, job):
+        raise UnderpaintError(
+            "this run is somebody else's; only they, or who has the link of `--owner`, may stop or remove it"
+        )
 
 
 def found(runner: Runner, name: str | None) -> Job | None:
@@ -41,4 +55,4 @@ def found(runner: Runner, name: str | None) -> Job | None:
 
 def told(error: UnderpaintError) -> gr.Error:
     """An error that the visitor can mend, to be raised: it stays until it is closed. Gradio takes its text for HTML."""
-    return gr.Error(escape(str(error)), duration=None, print_exception=False)
+    return gr.Error(escape(plain(str(error))), duration=None, print_exception=False)

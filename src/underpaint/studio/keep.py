@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,7 +12,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.jobs import tasks
 from underpaint.jobs.runner import Runner
 from underpaint.studio import form, views
-from underpaint.studio.events import PRIVATE, QUICK, found, told
+from underpaint.studio.events import PRIVATE, QUICK, check, found, may, told
 
 MEGABYTE = 1_000_000
 
@@ -94,27 +95,32 @@ class Keep:
             raise told(error) from None
         return views.comparison(jobs, made)
 
-    def _remove(self, name: str | None, sure: bool) -> tuple[Any, ...]:
+    def _remove(self, name: str | None, sure: bool, request: gr.Request) -> tuple[Any, ...]:
         try:
             if not sure:
                 raise UnderpaintError("choose a run, and tick that you are sure")
-            self.runner.remove(self.runner.job(name or ""))
+            job = self.runner.job(name or "")
+            check(request, job)
+            self.runner.remove(job)
         except UnderpaintError as error:
             raise told(error) from None
         return (*self._list(), False)
 
-    def _oldest(self, most: float) -> tuple[Any, ...]:
-        """What would go, for a visitor to agree to: exactly these are removed then, whatever has come since."""
-        jobs = self.runner.oldest(int(most * MEGABYTE))
+    def _oldest(self, most: float, request: gr.Request) -> tuple[Any, ...]:
+        """What would go, for a visitor to agree to: exactly these are removed then, whatever has come since. Of those that
+        they may remove, that is: theirs, or all for the owner."""
+        jobs = self.runner.oldest(int(most * MEGABYTE), partial(may, request))
         words = views.taken(self.runner.taken(), self.runner.limits.disk)
         return words, views.doomed(jobs), [job.name for job in jobs], False
 
-    def _clear(self, names: list[str], agreed: bool) -> tuple[Any, ...]:
+    def _clear(self, names: list[str], agreed: bool, request: gr.Request) -> tuple[Any, ...]:
         if not (names and agreed):
             raise told(UnderpaintError("nothing to remove" if not names else "tick that these runs may be deleted"))
         for name in names:
             try:
-                self.runner.remove(self.runner.job(name))
+                job = self.runner.job(name)
+                check(request, job)
+                self.runner.remove(job)
             except UnderpaintError as error:  # somebody else was quicker, or resumed it
                 gr.Warning(escape(str(error)))
         return self._list()

@@ -12,7 +12,7 @@ from underpaint.jobs.job import RESUMABLE, WAITING, Job
 from underpaint.jobs.runner import Runner
 from underpaint.networks import registry
 from underpaint.studio import views
-from underpaint.studio.events import PRIVATE, QUICK, TICK, found, told, visitor
+from underpaint.studio.events import PRIVATE, QUICK, TICK, check, found, may, told, visitor
 from underpaint.studio.forecast import Forecast
 from underpaint.studio.form import LAYERS, STYLES, Form
 from underpaint.studio.uploads import offer, sample_files, upload
@@ -70,7 +70,7 @@ class Make:
         start.click(self._stylize, fields, [self.current], **PRIVATE)
         why.click(self._explain, fields, [self.current], **PRIVATE)
         for button, action in ((pause, self.runner.pause), (stop, self.runner.stop), (resume, self.runner.resume)):
-            button.click(self._acting(action), [self.current], None, **QUICK)
+            button.click(self._acting(action), [self.current], None, **PRIVATE)
         for field in fields:
             if isinstance(field, gr.Radio | gr.Slider | gr.Image):
                 field.change(self._guess, fields, guess, trigger_mode="always_last", **QUICK)
@@ -150,25 +150,31 @@ class Make:
         except UnderpaintError as error:
             raise told(error) from None
 
-    def _acting(self, action: Callable[[Job], None]) -> Callable[[str], None]:
-        def act(name: str) -> None:
+    def _acting(self, action: Callable[[Job], None]) -> Callable[[str, gr.Request], None]:
+        def act(name: str, request: gr.Request) -> None:
             job = found(self.runner, name)
-            if job is not None:
+            if job is None:
+                return
+            try:
+                check(request, job)
                 action(job)
+            except UnderpaintError as error:
+                raise told(error) from None
 
         return act
 
     def _guess(self, *values: Any) -> str:
         return self._forecast(self._read(values))
 
-    def _look(self, name: str, seen: Look | None) -> tuple[Any, ...]:
+    def _look(self, name: str, seen: Look | None, request: gr.Request) -> tuple[Any, ...]:
         """What has changed since the last look; most of the time nothing."""
         job = found(self.runner, name)
         now = self._seen(name, job, seen)
         if seen is not None and seen == now._replace(ticks=seen.ticks):
             return (*[gr.skip()] * 6, now)
         waits, rests = now.state in WAITING, now.state in RESUMABLE
-        buttons = [gr.update(interactive=each) for each in (waits, waits, rests)]
+        own = job is not None and may(request, job)
+        buttons = [gr.update(interactive=each and own) for each in (waits, waits, rests)]
         fresh = seen is None or (seen.name, seen.state, seen.version) != (now.name, now.state, now.version)
         curves = views.curves(job, now.version or 0) if fresh and now.ticks % CURVES_EVERY == 0 else gr.skip()
         return (views.status(self.runner, job), views.picture(job), curves, *buttons, now)

@@ -1,4 +1,5 @@
-"""Pieces of HTML that show a job. Everything that came from outside is escaped."""
+"""Pieces of HTML that show a job. Everything that came from outside is escaped. Addresses are relative to the page's, under
+whatever path a proxy shows it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from underpaint.estimate import duration
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
 from underpaint.report import page
+from underpaint.studio.shown import plain
 
 NOTHING = '<div class="none">Nothing is painted yet.</div>'
 
@@ -27,7 +29,7 @@ def status(runner: Runner, job: Job | None) -> str:
         "paused": f"paused at {share:.0%}",
         "stopped": f"stopped at {share:.0%}; what there is is kept",
         "finished": "finished",
-        "failed": f"failed: {job.error}",
+        "failed": f"failed: {plain(job.error, runner.runs)}",
     }[state]
     if state == "running" and progress.get("left"):
         words += f", about {duration(progress['left'])} left"
@@ -44,7 +46,7 @@ def picture(job: Job | None) -> str:
     version = 0 if job is None else int(job.progress.get("version", 0))
     if job is None or not version:
         return NOTHING
-    source = f"/live/{job.name}?v={version}" if job.state != "finished" else f"/pastiche/{job.name}"
+    source = f"live/{job.name}?v={version}" if job.state != "finished" else f"pastiche/{job.name}"
     return f'<img src="{source}" data-version="{version}" alt="The pastiche as it stands">'
 
 
@@ -52,7 +54,7 @@ def curves(job: Job | None, version: int) -> str:
     """How the losses fall."""
     if job is None or not (job.result / "history.csv").exists():
         return ""
-    return f'<img src="/curves/{job.name}?v={version}" alt="Losses by step">'
+    return f'<img src="curves/{job.name}?v={version}" alt="Losses by step">'
 
 
 def explained(job: Job | None) -> str:
@@ -61,9 +63,9 @@ def explained(job: Job | None) -> str:
         return "<p>Paint a picture, then ask why it looks like that; or choose an explanation in the gallery.</p>"
     if (job.result / page.FILE).exists() and job.order.kind == "explain":
         title = f"The explanation of {escape(job.title)}"
-        return f'<iframe src="/report/{job.name}" sandbox="allow-scripts" title="{title}"></iframe>'
+        return f'<iframe src="report/{job.name}" sandbox="allow-scripts" title="{title}"></iframe>'
     cards = "".join(
-        f'<figure><img src="/coalition/{job.name}/{place}" alt="Painted with {escape(path.stem)}" loading="lazy">'
+        f'<figure><img src="coalition/{job.name}/{place}" alt="Painted with {escape(path.stem)}" loading="lazy">'
         f"<figcaption>{escape(path.stem)}</figcaption></figure>"
         for place, path in enumerate(job.coalitions)
     )
@@ -76,7 +78,7 @@ def links(job: Job | None) -> str:
         return ""
     more = ["report.html", "figures.zip"] if job.state == "finished" else []
     names = ["pastiche.png", *more, "all.zip"]
-    return "".join(f'<a href="/download/{job.name}/{name}" download>{name}</a>' for name in names)
+    return "".join(f'<a href="download/{job.name}/{name}" download>{name}</a>' for name in names)
 
 
 def gallery(jobs: list[Job]) -> str:
@@ -88,7 +90,7 @@ def gallery(jobs: list[Job]) -> str:
 
 def _card(job: Job) -> str:
     has = (job.result / "pastiche.png").exists() or (job.folder / "live.webp").exists()
-    shown = f'<img src="/pastiche/{job.name}" alt="" loading="lazy">' if has else '<div class="none">-</div>'
+    shown = f'<img src="pastiche/{job.name}" alt="" loading="lazy">' if has else '<div class="none">-</div>'
     return f'<figure><a href="?run={job.name}">{shown}<figcaption>{escape(label(job))}</figcaption></a></figure>'
 
 
