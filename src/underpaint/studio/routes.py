@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
@@ -18,6 +16,8 @@ from underpaint.jobs.runner import Runner
 from underpaint.paper.press import FOLDER
 from underpaint.report import page, svg
 from underpaint.run import read_facts, read_history, recipe_of
+from underpaint.studio import archive
+from underpaint.studio.shown import plain, plain_json
 
 FRESH = {"cache-control": "no-store"}
 KINDS = {".webp": "image/webp", ".png": "image/png", ".html": "text/html"}
@@ -56,7 +56,10 @@ def add(app: FastAPI, runner: Runner) -> None:
     @app.get("/report/{name}")
     def report(name: str) -> Response:
         job = find(name)
-        return _first(job.result / page.FILE)
+        answer = _first(job.result / page.FILE)
+        # Opened by itself, it is as apart from the studio as in its frame.
+        answer.headers["content-security-policy"] = "sandbox allow-scripts allow-downloads"
+        return answer
 
     @app.get("/download/{name}/{what}")
     def download(name: str, what: str) -> Response:
@@ -66,8 +69,11 @@ def add(app: FastAPI, runner: Runner) -> None:
         try:
             data, kind = DOWNLOADS[what](runner, job)
         except UnderpaintError as error:
-            return Response(str(error), 409, media_type="text/plain")
-        return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}-{what}"'})
+            return Response(plain(str(error), runner.runs), 409, media_type="text/plain")
+        headers = {"content-disposition": f'attachment; filename="{name}-{what}"'}
+        if isinstance(data, bytes):
+            return Response(data, media_type=kind, headers=headers)
+        return archive.Streamed(data, kind, headers)
 
 
 def _first(*paths: Path) -> Response:
@@ -99,27 +105,22 @@ def _file(path: Path, kind: str) -> tuple[bytes, str]:
         raise UnderpaintError(f"{path.name}: is not there yet") from None
 
 
-def _zip(root: Path, paths: list[Path]) -> tuple[bytes, str]:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in paths:
-            archive.write(path, path.relative_to(root))
-    return buffer.getvalue(), "application/zip"
+def _zip(runner: Runner, root: Path, paths: list[Path]) -> tuple[Generator[bytes], str]:
+    return archive.stream(root, paths, lambda data: plain_json(data, runner.runs)), "application/zip"
 
 
-def _figures(runner: Runner, job: Job) -> tuple[bytes, str]:
+def _figures(runner: Runner, job: Job) -> tuple[Generator[bytes], str]:
     paths = [Path(path) for path in runner.apart(tasks.figures, str(job.result))]
-    return _zip(job.result / FOLDER, paths)
+    return _zip(runner, job.result / FOLDER, paths)
 
 
-def _all(runner: Runner, job: Job) -> tuple[bytes, str]:
+def _all(runner: Runner, job: Job) -> tuple[Generator[bytes], str]:
     if not job.result.is_dir():
         raise UnderpaintError("there is nothing yet")
-    files = (path for path in job.result.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return _zip(job.result, sorted(files))
+    return _zip(runner, job.result, archive.files(job.result))
 
 
-DOWNLOADS: dict[str, Callable[[Runner, Job], tuple[bytes, str]]] = {
+DOWNLOADS: dict[str, Callable[[Runner, Job], tuple[bytes | Generator[bytes], str]]] = {
     "pastiche.png": lambda _, job: _file(job.result / "pastiche.png", "image/png"),
     "report.html": lambda _, job: _file(job.result / page.FILE, "text/html"),
     "figures.zip": _figures,
