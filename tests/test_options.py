@@ -456,8 +456,8 @@ def test_studio(call, monkeypatch, workplace):
         found.listening = host, port
         yield None
 
-    def serve(runner, listener, names, *more):
-        found.runner, found.names, found.more = runner, list(names), more
+    def serve(runner, listener, place, *more):
+        found.runner, found.place, found.more = runner, place, more
 
     monkeypatch.setattr(server, "listen", listen)
     monkeypatch.setattr(server, "serve", serve)
@@ -472,13 +472,16 @@ def test_studio(call, monkeypatch, workplace):
         "a.example",
         "--host-name",
         "b.example",
+        "--root-path",
+        "/studio",
+        "--owner",
     ]
     words += ["--workers", "3", "--max-size", "512", "--device", "cpu", "--weights", "tiny.safetensors"]
     code, _, err = call("studio", *words)
     assert code == 0, err
     runner = found.runner
     assert found.listening == ("127.0.0.2", 7999)
-    assert found.names == ["a.example", "b.example"]
+    assert found.place == server.Place(["a.example", "b.example"], "/studio", owned=True)
     assert (runner.limits.size, runner.device, runner.weights.name) == (512, "cpu", "tiny.safetensors")
     assert (workplace / "kept").is_dir()
     assert {word for word in words if word.startswith("--")} == set(options_of("studio"))
