@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,14 +19,15 @@ from underpaint import device, gallery, quality, session
 from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, mask_of, named
 from underpaint.errors import UnderpaintError
+from underpaint.files import named as named_path
 from underpaint.files import sweep, write_bytes
 from underpaint.images import Source
 from underpaint.judges import HEADLINE
 from underpaint.keywords import Keywords, spelt_out
 from underpaint.owner import Owner
 from underpaint.painter import Painter, Progress, open_judge
-from underpaint.recipe import kept
-from underpaint.run import create_folder, hashes_of, keep_inputs, read_inputs
+from underpaint.recipe import kept, plain
+from underpaint.run import create_folder, hashes_of, keep_inputs, owned, read_inputs
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
@@ -61,6 +63,7 @@ class Ablating:
         folder: where it goes, or where it was begun.
     """
 
+    @device.own_settings()
     def __init__(self, wish: Wish, configs: Sequence[str], judge: str | None, folder: Path) -> None:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
         self.configs = {config: named(config, self.players) for config in configs}
@@ -69,9 +72,10 @@ class Ablating:
         lpips = quality.find_lpips(wish.options.weights, self.session.device)
         self.painter = Painter(self.session.scene, network, lpips)
         self.owner = Owner(folder)
-        if not (folder / FILE).exists():
+        self._new = not (folder / FILE).exists()
+        if self._new:
             create_folder(folder)
-        with self.owner:
+        with owned(self.owner, lambda: self._new):
             self._claim(judge or wish.recipe.network)
             self.table = Table(folder, self.players)
 
@@ -98,8 +102,17 @@ class Ablating:
         if not path.exists() or path.read_bytes() != data:
             write_bytes(path, data)
 
-    def __iter__(self) -> Iterator[Progress]:
-        with self.owner, device.ieee_float32(self.session.device):
+    def __iter__(self) -> Generator[Progress]:
+        return device.stepwise(self._owned(), self._settings)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        with device.own_settings(), device.ieee_float32(self.session.device):
+            yield
+
+    def _owned(self) -> Generator[Progress]:
+        """All of it; of an ablation that fails before anything is painted nothing stays."""
+        with owned(self.owner, lambda: self._new and not self.table.rows):
             sweep(self.folder)
             yield from self._configurations()
 
@@ -149,7 +162,7 @@ def start(
     style: Source,
     *,
     out: str | Path,
-    configs: Sequence[str] = (),
+    configs: Sequence[str] | None = None,
     judge: str | None = None,
     **arguments: Unpack[Keywords],
 ) -> Ablating:
@@ -158,17 +171,20 @@ def start(
     Args:
         content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.
         configs: `all`, `none`, `shallow`, `mid`, `deep`, `drop:LAYER`, `only:LAYER`, or layers with `+` between them;
-            all, shallow, mid, deep and each layer left out when empty.
+            all, shallow, mid, deep and each layer left out when left out.
         judge: the network that judges; the run's own when left out.
 
     Raises:
         UnderpaintError: as `underpaint.start`; no such configuration; `out` holds something else.
     """
+    folder = named_path(out, "--out")
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
     wish = session.prepare(content, style, **arguments).exact()
-    chosen = list(configs) or default_configs(tuple(wish.recipe.style_layers))
-    return Ablating(wish, chosen, judge, Path(out))
+    chosen = default_configs(tuple(wish.recipe.style_layers)) if configs is None else list(configs)
+    if not chosen:
+        raise UnderpaintError("configs: is empty; name at least one, e.g. all, or leave it out")
+    return Ablating(wish, chosen, plain(judge), folder)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -204,7 +220,7 @@ def ablate(
     style: Source,
     *,
     out: str | Path,
-    configs: Sequence[str] = (),
+    configs: Sequence[str] | None = None,
     judge: str | None = None,
     **arguments: Unpack[Keywords],
 ) -> Ablation:

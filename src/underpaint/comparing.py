@@ -150,6 +150,7 @@ class _Item:
         return self.pastiche.rgb.shape, self.content.sha256, *((style.sha256, style.rgb.shape) for style in self.styles)
 
 
+@devices.own_settings()
 def compare(
     items: str | Path | Sequence[str | Path],
     *,

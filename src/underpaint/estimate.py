@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from underpaint import images
+from underpaint import device, images
 from underpaint.networks.network import Network
 from underpaint.recipe import Recipe
 from underpaint.scene import Scene
@@ -62,9 +62,10 @@ def forecast(recipe: Recipe, extent: tuple[int, ...], paces: Mapping[str, float]
     return Estimate(seconds, BASE_BYTES + finest * BYTES_PER_PIXEL[recipe.precision])
 
 
+@device.own_settings()
 def pace(recipe: Recipe, network: Network) -> float:
     """Seconds a pixel of a network's way there and back."""
-    image = torch.rand(1, 3, PROBE, PROBE).to(network.device)
+    image = torch.full((1, 3, PROBE, PROBE), 0.5, device=network.device)
     layers = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
     deepest = max(layers, key=network.layers.index)
     return min(_once(network, image, deepest) for _ in range(3)) / PROBE**2

@@ -11,8 +11,8 @@ What all that means is `underpaint.explanation.conclude`'s to say.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -20,13 +20,13 @@ from typing import Unpack
 from underpaint import device, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.files import sweep, write_bytes
+from underpaint.files import named, sweep, write_bytes
 from underpaint.images import Source
 from underpaint.keywords import Keywords, spelt_out
 from underpaint.owner import Owner
 from underpaint.painter import Painter, Progress, open_judge, panel
-from underpaint.recipe import Recipe
-from underpaint.run import SETTINGS, TOTAL, check_free, create_folder, hashes_of, read_facts, recipe_of
+from underpaint.recipe import Recipe, plain, whole
+from underpaint.run import SETTINGS, TOTAL, check_free, create_folder, hashes_of, owned, read_facts, recipe_of
 from underpaint.sanity import accountant
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
@@ -78,6 +78,7 @@ class Explaining:
         owner: the run's folder's.
     """
 
+    @device.own_settings()
     def __init__(self, painting: Session, settings: Settings, owner: Owner) -> None:
         self.session, self.settings, self.owner, self.folder = painting, settings, owner, owner.folder
         self.players = check_players(list(painting.recipe.style_layers))
@@ -112,8 +113,16 @@ class Explaining:
         plan = [(seed, mask) for seed in range(self.settings.seeds) for mask in every]
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
-    def __iter__(self) -> Iterator[Progress]:
-        with self.owner, device.ieee_float32(self.session.device):
+    def __iter__(self) -> Generator[Progress]:
+        return device.stepwise(self._owned(), self._settings)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        with device.own_settings(), device.ieee_float32(self.session.device):
+            yield
+
+    def _owned(self) -> Generator[Progress]:
+        with self.owner:
             sweep(self.folder)
             yield from self._parts()
 
@@ -183,10 +192,10 @@ def start(
     Raises:
         UnderpaintError: as `underpaint.start`; too few or too many layers or permutations; or `out` holds another run.
     """
-    owner = Owner(Path(out))
-    folder = owner.folder
-    if seeds < 1:
-        raise UnderpaintError(f"--seeds {seeds}: at least one table is needed")
+    owner = Owner(named(out, "--out"))
+    folder, seeds = owner.folder, whole(seeds, "--seeds", least=1)
+    permutations = None if permutations is None else whole(permutations, "--permutations", least=2)
+    judge = plain(judge)
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
     wish = session.prepare(content, style, **arguments).exact()
@@ -200,7 +209,7 @@ def start(
     settings = Settings(seeds, judge or wish.recipe.network, check_sanity, count)
     made = Explaining(painting, settings, owner)
     create_folder(folder)
-    with owner:
+    with owned(owner, lambda: True):
         _keep(folder, settings)
     return made
 

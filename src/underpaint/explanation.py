@@ -11,7 +11,19 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from underpaint import attribution, columns, commands, explaining, gallery, images, records, sanity, spatial, validation
+from underpaint import (
+    attribution,
+    columns,
+    commands,
+    device,
+    explaining,
+    gallery,
+    images,
+    records,
+    sanity,
+    spatial,
+    validation,
+)
 from underpaint.account import kappa
 from underpaint.attribution import Attribution, RunFacts, by_layer
 from underpaint.captions import captioned, listed, short
@@ -191,6 +203,7 @@ def explain(
     return conclude(made)
 
 
+@device.own_settings()
 def conclude(made: Explaining) -> Explanation:
     """From what was painted to what it means: every file of the explanation but the coalitions' own is written here."""
     with made.owner:

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import torch
 
+from underpaint.captions import short
 from underpaint.networks.network import Network, Seed, Tape
 from underpaint.statistics import Statistic, matrix
 
@@ -196,6 +197,9 @@ class Objective:
     terms: tuple[Term, ...]
     regions: Mapping[str, Sequence[Region]]
     grey: bool = False
+
+    def __repr__(self) -> str:
+        return f"Objective({short(', '.join(term.name for term in self.terms), 150)})"
 
     @property
     def layers(self) -> list[str]:

@@ -68,6 +68,9 @@ class State:
     totals: tuple[float, ...] = ()
     ledger: Ledger | None = None
 
+    def __repr__(self) -> str:
+        return f"State(scale {self.scale}, iteration {self.iteration}, step {self.step})"
+
     @property
     def result(self) -> torch.Tensor:
         """The picture as it stands, (1, 3, H, W): the average once there is one."""
@@ -97,6 +100,11 @@ class Step:
     def total(self) -> float:
         """Σ weighted."""
         return sum(term.weighted for term in self.terms)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        last = ", final" if self.final else ""
+        return f"Step({self.step}, {width}×{height} px, iteration {self.iteration}, total {self.total:.4g}{last})"
 
 
 def draw(seed: int, scale: int, step: int) -> int:

@@ -266,7 +266,7 @@ def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
         UnderpaintError: names the field, and `source` (a file) when there is one.
     """
     try:
-        return Recipe.model_validate(_plain(fields))
+        return Recipe.model_validate(plain(fields))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "recipe"
@@ -292,14 +292,14 @@ def _hash(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy's and torch's numbers, arrays and the members of enumerations as Python's own, within containers too."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {_plain(name): _plain(part) for name, part in value.items()}
+        return {plain(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(plain(part) for part in value)
     return value.tolist() if hasattr(value, "tolist") else value  # without an import of either
 
 
@@ -315,6 +315,18 @@ def said(recipe: Recipe) -> Recipe:
     if recipe.preset == Recipe.model_fields["preset"].default:
         own.discard("preset")
     return Recipe.model_construct(own, **{name: getattr(recipe, name) for name in Recipe.model_fields})
+
+
+def whole(value: Any, field: str, least: int) -> int:
+    """A whole number, whichever library's it is.
+
+    Raises:
+        UnderpaintError: it is none, or under `least`.
+    """
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise UnderpaintError(f"{field}: a whole number, {least} or more, is needed (got {short(repr(value))})")
+    return number
 
 
 def weights_of(layers: Iterable[str], preset: str = "standard") -> dict[str, float]:

@@ -15,7 +15,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from underpaint import checkpoint, commands, images
+from underpaint import checkpoint, commands, device, images
 from underpaint.captions import captioned, png, short
 from underpaint.checkpoint import Checkpoint
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.files import named, write_bytes, write_text
 from underpaint.images import Picture
 from underpaint.optimise import Step
+from underpaint.owner import Owner
 from underpaint.recipe import Recipe, digests, kept
 from underpaint.scene import Pictures, finish
 
@@ -114,13 +116,14 @@ class Run:
         return captioned(self._repr_png_(), repr(self))
 
     @classmethod
+    @device.own_settings()
     def load(cls, folder: str | Path) -> Run:
         """A run from its folder, its picture in full precision.
 
         Raises:
             UnderpaintError: not a run folder, or a part of it is missing or cannot be read.
         """
-        folder = Path(folder)
+        folder = named(folder, "run")
         facts = read_facts(folder)
         recipe = recipe_of(facts, folder)
         state = read_checkpoint(folder, facts, torch.device("cpu")).state
@@ -179,7 +182,7 @@ def read_checkpoint(folder: Path, facts: dict[str, Any], device: torch.device) -
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Writes run.json whole or not at all."""
-    write_bytes(folder / "run.json", (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+    write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_history(path: Path, before: int | None = None) -> list[Row]:
@@ -233,7 +236,7 @@ class HistoryFile:
 
 def check_free(folder: Path) -> None:
     """Raises an `UnderpaintError` if the folder holds a run already. Looks only; `create_folder` makes it."""
-    if any((folder / name).exists() for name in ("run.json", "pastiche.png", "coalitions.csv")):
+    if any(os.path.exists(folder / name) for name in ("run.json", "pastiche.png", "coalitions.csv")):
         raise UnderpaintError(f"--out {folder}: already holds a run; name another folder{_instead(folder)}")
 
 
@@ -261,6 +264,38 @@ def create_folder(folder: Path) -> None:
         (folder / "inputs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnderpaintError(f"--out {folder}: {error.strerror}; name a folder that can be written") from None
+
+
+@contextmanager
+def owned(owner: Owner, nothing: Callable[[], bool]) -> Iterator[None]:
+    """Enters the owner; where an error ends it, of a new run in which nothing was painted nothing stays. It is removed while
+    it is owned: who may not enter touches nothing of whoever is in there.
+
+    Args:
+        nothing: whether the run is new and nothing of it was painted.
+    """
+    try:
+        with owner:
+            try:
+                yield
+            except Exception:
+                if nothing():
+                    _empty(owner.folder)
+                raise
+    except Exception:
+        with suppress(OSError):  # not empty: something, or somebody, is in there
+            owner.folder.rmdir()
+        raise
+
+
+def _empty(folder: Path) -> None:
+    """Removes what `create_folder` and those who begin a run put there."""
+    names = "run.json", SETTINGS, "ablation.json", "history.csv"
+    for path in [*(folder / name for name in names), *(folder / "inputs").glob("*")]:
+        with suppress(OSError):
+            path.unlink()
+    with suppress(OSError):
+        (folder / "inputs").rmdir()
 
 
 def keep_inputs(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:

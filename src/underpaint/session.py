@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 import torch
 
 from underpaint import checkpoint, commands, convergence, device, faces, images, precision, timelapse
+from underpaint.captions import short
 from underpaint.checkpoint import Checkpoint
 from underpaint.cores import Cores
 from underpaint.errors import UnderpaintError
-from underpaint.files import sweep
+from underpaint.files import named, sweep
 from underpaint.images import Picture, Source
 from underpaint.keywords import CarriedFields, Fields, Keywords, spelt_out
 from underpaint.networks import registry
 from underpaint.optimise import State, Step, optimise
 from underpaint.owner import Owner
-from underpaint.recipe import Recipe, make
+from underpaint.recipe import Recipe, make, plain, whole
 from underpaint.run import (
     FORMAT,
     SETTINGS,
@@ -33,6 +34,7 @@ from underpaint.run import (
     create_folder,
     hashes_of,
     keep_inputs,
+    owned,
     read_checkpoint,
     read_facts,
     read_history,
@@ -74,6 +76,17 @@ class Options:
     announce: Callable[[str], None] | None = None
     progress: Callable[[int, int | None], None] | None = None
     cores: Cores | None = None
+
+    def __post_init__(self) -> None:
+        """Paths, NumPy's numbers and members of enumerations as Python's own."""
+        own = {
+            "weights": None if self.weights is None else named(self.weights, "--weights"),
+            "device": plain(self.device),
+            "deterministic": bool(self.deterministic),
+            "frames": whole(self.frames, "frames", least=0),
+        }
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
 
 class Watch(Protocol):
@@ -130,6 +143,7 @@ class Session:
         owner, folder: where it is kept, if it is.
     """
 
+    @device.own_settings()
     def __init__(
         self,
         recipe: Recipe,
@@ -158,6 +172,12 @@ class Session:
         self._watch: Watch | None = None
         if recipe.network == "compact" and not recipe.polish:
             self.notes.append(COMPACT_NOTE)
+
+    def __repr__(self) -> str:
+        done = 0 if self._now.state is None else self._now.state.step
+        height, width = self.scene.size(-1)
+        where = short(self.folder or "not kept")
+        return f"Session({self.recipe.network}, {width}×{height} px, {done} of {self.steps} steps, {where})"
 
     def follow(self, watch: Watch) -> None:
         """Before the first step: has the run keep a ledger, and shows every step to the watch, which first gets back what the
@@ -205,7 +225,13 @@ class Session:
         return sum(self.recipe.schedule())
 
     def __iter__(self) -> Generator[Step]:
-        return self._steps() if self.owner is None else self._recorded(self.owner)
+        steps = self._steps() if self.owner is None else self._recorded(self.owner)
+        return device.stepwise(steps, self._settings)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        with device.own_settings(), device.deterministic(self.options.deterministic), device.ieee_float32(self.device):
+            yield
 
     def _steps(self) -> Generator[Step]:
         """The steps, timed and remembered."""
@@ -214,20 +240,21 @@ class Session:
         if self._watch is not None:
             self._restore(self._watch)
         begun = time.perf_counter() - self._now.seconds
-        with device.deterministic(self.options.deterministic), device.ieee_float32(self.device):
-            for step in optimise(self.recipe, self.scene.stage, self._now.state, ledger=self._watch is not None):
-                watched: Mapping[str, torch.Tensor] = {}
-                if self._watch is not None:
-                    self._watch.see(step)
-                    watched = self._watch.state()
-                seconds = time.perf_counter() - begun
-                self._history += rows(step, seconds)
-                self._now = Moment(step.state, seconds, watched, len(self._history), replace(step, parts={}))
-                yield step
+        for step in optimise(self.recipe, self.scene.stage, self._now.state, ledger=self._watch is not None):
+            watched: Mapping[str, torch.Tensor] = {}
+            if self._watch is not None:
+                self._watch.see(step)
+                watched = self._watch.state()
+            seconds = time.perf_counter() - begun
+            self._history += rows(step, seconds)
+            self._now = Moment(step.state, seconds, watched, len(self._history), replace(step, parts={}))
+            yield step
 
     def _recorded(self, owner: Owner) -> Generator[Step]:
-        with owner:
-            folder = owner.folder
+        """The steps, recorded; of a new run that fails before its first one nothing stays."""
+        folder = owner.folder
+        new = not (folder / "run.json").exists()
+        with owned(owner, lambda: new and self._now.state is None):
             sweep(folder)
             self.facts = self._describe(folder)
             write_facts(folder, self.facts)
@@ -321,6 +348,7 @@ class Session:
         return self._history[: self._now.rows]
 
     @property
+    @device.own_settings()
     def run(self) -> Run:
         """The picture as it stands, with its history."""
         result = self.scene.stage(0).start if self._now.state is None else self._now.state.result
@@ -364,7 +392,7 @@ def prepare(
 ) -> Wish:
     """Reads the pictures, makes the recipe and checks that they fit; the arguments are those of `start`, and so are the
     errors. Nothing is written, no network is opened."""
-    several = list(style) if isinstance(style, list | tuple) else [cast("Source", style)]
+    several = list(style) if isinstance(style, Sequence) and not isinstance(style, str) else [style]
     chosen, given = _split(options, others)
     if start_from is not None:
         given = {"start": "file"} | given
@@ -414,7 +442,7 @@ def start(
     Raises:
         UnderpaintError: a picture, field, layer or weights file is not as it must be; nothing was written.
     """
-    owner = None if out is None else Owner(Path(out))
+    owner = None if out is None else Owner(named(out, "--out"))
     if owner is not None:
         check_free(owner.folder)
     wish = prepare(content, style, **arguments)
@@ -428,8 +456,6 @@ def _split(options: Options | None, others: Mapping[str, Any]) -> tuple[Options,
     """Keyword arguments as options and fields of a recipe."""
     names = {field.name for field in fields(Options)}
     own = {name: value for name, value in others.items() if name in names}
-    if own.get("weights") is not None:
-        own["weights"] = Path(own["weights"])
     return replace(options or Options(), **own), {name: value for name, value in others.items() if name not in names}
 
 
@@ -457,6 +483,7 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
     Raises:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
+    folder = named(folder, "resume")
     if (Path(folder) / SETTINGS).exists():
         raise UnderpaintError(f"{folder}: is an explanation; go on with it: {commands.resume(Path(folder))}")
     if read_facts(Path(folder))["status"] == "finished":
@@ -529,7 +556,8 @@ def carry_on(
     Raises:
         UnderpaintError: not a finished run, or not a larger size.
     """
-    folder, owner, (chosen, given) = Path(folder), Owner(Path(out)), _split(options, others)
+    folder, owner = named(folder, "--from"), Owner(named(out, "--out"))
+    chosen, given = _split(options, others)
     check_free(owner.folder)
     facts = read_facts(folder)
     recipe = recipe_of(facts, folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from underpaint.captions import listed
+from underpaint.captions import listed, short
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
@@ -61,6 +61,9 @@ class Table:
         self.rows: dict[tuple[int, int], Row] = {}
         if (folder / FILE).exists():
             self._read()
+
+    def __repr__(self) -> str:
+        return f"Table({len(self.rows)} rows; {short(', '.join(self.players))}; {short(self.folder)})"
 
     def _read(self) -> None:
         path = self.folder / FILE

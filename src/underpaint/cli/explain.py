@@ -175,7 +175,7 @@ def ablate(
         protect_weight=protect_weight,
     )
     fields |= given(protect=protect)
-    wanted = [] if configs is None else [name.strip() for name in configs.split(",")]
+    wanted = None if configs is None else [name.strip() for name in configs.split(",")]
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
