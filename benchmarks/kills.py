@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -116,7 +117,10 @@ class Folder:
 
     def written(self) -> tuple[int, int]:
         """Changes whenever a file is written."""
-        facts = [path.stat() for path in (self.path, *self.path.glob("*"))] if self.path.exists() else []
+        facts = []
+        for path in (self.path, *self.path.glob("*")):
+            with suppress(FileNotFoundError):  # its lock goes while we look
+                facts.append(path.stat())
         return len(facts), max((each.st_mtime_ns for each in facts), default=0)
 
     def kill_once(self, chance: random.Random, lasts: float) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from underpaint import device, gallery, quality, session
+from underpaint import device, documents, gallery, quality, session
 from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, mask_of, named
 from underpaint.errors import UnderpaintError
@@ -193,11 +193,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    path = folder / FILE
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UnderpaintError(f"{path}: cannot be read ({error}); run the ablation again, into another --out") from None
+    return documents.read_json(folder / FILE, "run the ablation again, into another --out")
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Ablating:

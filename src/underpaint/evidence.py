@@ -6,16 +6,13 @@ that is incomplete, damaged or of another version still gives what there is.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from underpaint import ablating, commands, explaining, images, records
+from underpaint import ablating, commands, documents, explaining, images, records
 from underpaint.attribution import Attribution
 from underpaint.coalitions import groups
 from underpaint.errors import UnderpaintError
@@ -63,11 +60,7 @@ class Evidence:
         """run.json, or ablation.json."""
         if self.kind != "ablate":
             return read_facts(self.folder)
-        path = self.folder / ablating.FILE
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise UnderpaintError(f"{path}: cannot be read ({error}); run the ablation again") from None
+        return ablating.read_facts(self.folder)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -148,11 +141,7 @@ class Evidence:
     def cross(self) -> list[dict[str, str]]:
         """cross.csv, row by row."""
         self._finished()
-        path = self.folder / records.CROSS
-        try:
-            return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        except OSError as error:
-            raise UnderpaintError(f"{path}: {error.strerror}; run `underpaint explain` again") from None
+        return documents.read_rows(self.folder / records.CROSS, records.AGAIN)
 
     @cached_property
     def validation(self) -> dict[str, Any]:

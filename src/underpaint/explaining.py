@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from underpaint import device, quality, sampled, sanity, session
+from underpaint import device, documents, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
 from underpaint.files import named, sweep, write_bytes
@@ -225,10 +225,10 @@ def read_settings(folder: Path) -> Settings:
         UnderpaintError: missing or damaged: not the folder of an explanation.
     """
     path = folder / SETTINGS
-    try:
-        return Settings(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UnderpaintError(f"{path}: not an explanation ({error}); make one with `underpaint explain`") from None
+    remedy = "it is not an explanation: make one with `underpaint explain`"
+    facts = documents.read_json(path, remedy)
+    with documents.told(path, remedy):
+        return Settings(**facts)
 
 
 def _check_same(folder: Path, wish: Wish, judge: str | None) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from underpaint import documents
 from underpaint.attribution import Attribution
 from underpaint.cross import CrossMatrix
-from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.game import Game
 from underpaint.path import JudgePath
@@ -23,6 +23,7 @@ from underpaint.path import JudgePath
 LEDGER, ATTRIBUTION, INTERACTIONS, CROSS = "ledger.npz", "attribution.csv", "interactions.csv", "cross.csv"
 VALIDATION, SCHEMA = "validation.json", "schema.md"
 PASTICHE, COLOUR = "pastiche", "colour"
+AGAIN = "run `underpaint explain` again"
 JUDGE = "judge"
 """The term of cross.csv's rows that are of the headline judge."""
 
@@ -40,11 +41,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError) as error:
-        raise UnderpaintError(f"{path}: cannot be read ({error}); run `underpaint explain` again") from None
+    return documents.read_arrays(path, AGAIN)
 
 
 def write_ledger(
@@ -73,11 +70,7 @@ def read_ledger(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    try:
-        with np.load(folder / LEDGER, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError) as error:
-        raise UnderpaintError(f"{folder / LEDGER}: cannot be read ({error}); run `underpaint explain` again") from None
+    return documents.read_arrays(folder / LEDGER, AGAIN)
 
 
 def closure(ledger: Mapping[str, np.ndarray]) -> float:
@@ -130,12 +123,11 @@ def read_attributions(folder: Path) -> list[Attribution]:
     """
     path = folder / ATTRIBUTION
     rows: dict[str, list[Mapping[str, str]]] = {}
-    try:
-        for line in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+    for line in documents.read_rows(path, AGAIN):
+        with documents.told(path, AGAIN):
             rows.setdefault(line["method"], []).append(line)
+    with documents.told(path, AGAIN):
         return [_attribution(method, lines) for method, lines in rows.items()]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UnderpaintError(f"{path}: cannot be read ({error}); run `underpaint explain` again") from None
 
 
 def _attribution(method: str, lines: Sequence[Mapping[str, str]]) -> Attribution:
@@ -187,12 +179,7 @@ def read_validation(folder: Path) -> dict[str, Any]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    path = folder / VALIDATION
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnderpaintError(f"{path}: cannot be read ({error}); run `underpaint explain` again") from None
-    return dict(found)
+    return documents.read_json(folder / VALIDATION, AGAIN)
 
 
 def write_schema(folder: Path) -> None:
