@@ -10,7 +10,6 @@ import csv
 import io
 import json
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -103,12 +102,7 @@ class Ablating:
             write_bytes(path, data)
 
     def __iter__(self) -> Generator[Progress]:
-        return device.stepwise(self._owned(), self._settings)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        with device.own_settings(), device.ieee_float32(self.session.device):
-            yield
+        return device.stepwise(self._owned(), lambda: device.painting(self.session.device))
 
     def _owned(self) -> Generator[Progress]:
         """All of it; of an ablation that fails before anything is painted nothing stays."""

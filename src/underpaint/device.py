@@ -213,6 +213,17 @@ def own_settings() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def painting(device: torch.device, repeatable: bool = False) -> Iterator[None]:
+    """The settings under which every step of a run is made, whoever asks.
+
+    Args:
+        repeatable: with PyTorch's deterministic algorithms.
+    """
+    with own_settings(), deterministic(repeatable), ieee_float32(device):
+        yield
+
+
 def stepwise(steps: Generator[T], around: Callable[[], AbstractContextManager[object]]) -> Generator[T]:
     """Goes through `steps`, each of them made inside `around()`; between two of them the caller's own settings hold, as they
     would not if a generator yielded in the middle of a `with`."""

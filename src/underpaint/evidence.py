@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from underpaint import ablating, commands, documents, explaining, images, records
+from underpaint import ablating, commands, explaining, images, records
 from underpaint.attribution import Attribution
 from underpaint.coalitions import groups
 from underpaint.errors import UnderpaintError
@@ -136,12 +136,6 @@ class Evidence:
         """Every method's figures, by name."""
         self._finished()
         return {a.method: a for a in records.read_attributions(self.folder)}
-
-    @cached_property
-    def cross(self) -> list[dict[str, str]]:
-        """cross.csv, row by row."""
-        self._finished()
-        return documents.read_rows(self.folder / records.CROSS, records.AGAIN)
 
     @cached_property
     def validation(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -114,12 +114,7 @@ class Explaining:
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
     def __iter__(self) -> Generator[Progress]:
-        return device.stepwise(self._owned(), self._settings)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        with device.own_settings(), device.ieee_float32(self.session.device):
-            yield
+        return device.stepwise(self._owned(), lambda: device.painting(self.session.device))
 
     def _owned(self) -> Generator[Progress]:
         with self.owner:

@@ -58,9 +58,7 @@ def write_ledger(
     arrays[PASTICHE] = pastiche[0].cpu().numpy().astype(np.float32)
     if finished is not None:
         arrays[COLOUR] = finished.transpose(2, 0, 1).astype(np.float32) - arrays[PASTICHE]
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(folder / LEDGER, buffer.getvalue())
+    save_arrays(folder / LEDGER, arrays)
     return closure(read_ledger(folder))
 
 
@@ -70,7 +68,7 @@ def read_ledger(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    return documents.read_arrays(folder / LEDGER, AGAIN)
+    return read_arrays(folder / LEDGER)
 
 
 def closure(ledger: Mapping[str, np.ndarray]) -> float:
@@ -123,10 +121,9 @@ def read_attributions(folder: Path) -> list[Attribution]:
     """
     path = folder / ATTRIBUTION
     rows: dict[str, list[Mapping[str, str]]] = {}
-    for line in documents.read_rows(path, AGAIN):
-        with documents.told(path, AGAIN):
-            rows.setdefault(line["method"], []).append(line)
     with documents.told(path, AGAIN):
+        for line in documents.read_rows(path, AGAIN):
+            rows.setdefault(line["method"], []).append(line)
         return [_attribution(method, lines) for method, lines in rows.items()]
 
 

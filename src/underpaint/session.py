@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, Unpack
@@ -226,12 +226,7 @@ class Session:
 
     def __iter__(self) -> Generator[Step]:
         steps = self._steps() if self.owner is None else self._recorded(self.owner)
-        return device.stepwise(steps, self._settings)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        with device.own_settings(), device.deterministic(self.options.deterministic), device.ieee_float32(self.device):
-            yield
+        return device.stepwise(steps, lambda: device.painting(self.device, self.options.deterministic))
 
     def _steps(self) -> Generator[Step]:
         """The steps, timed and remembered."""
