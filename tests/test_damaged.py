@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from underpaint import ablating, explaining, records
+from underpaint import ablating, explaining, records, sanity
 from underpaint.errors import UnderpaintError
+from underpaint.evidence import Evidence
+from underpaint.run import read_facts, read_history
 
 EXPLAINED = Path(__file__).parent / "kept/2026/explained"
+SHUFFLED = b"shuffled,method,layer,value\nblocks 5-5,picture,,0.5\nblocks 5-5,shapley,relu1_1,0.25\n"
+MADE = {ablating.FILE: json.dumps({"judge": "compact", "configs": {}}).encode(), sanity.FILE: SHUFFLED}
+"""What the folder lacks."""
+
 READERS = {
+    "run.json": read_facts,
+    "history.csv": lambda folder: read_history(folder / "history.csv"),
+    "coalitions.csv": lambda folder: Evidence(folder).table,
+    sanity.FILE: lambda folder: sanity.summary(folder, {}),
     records.LEDGER: records.read_ledger,
     records.ATTRIBUTION: records.read_attributions,
     records.VALIDATION: records.read_validation,
@@ -41,7 +51,7 @@ def test_a_damaged_file_is_one_line_or_is_read(name, tmp_path):
     folder, generator = tmp_path / "it", random.Random(name)
     shutil.copytree(EXPLAINED, folder)
     path = folder / name
-    whole = path.read_bytes() if path.exists() else json.dumps({"judge": "compact", "configs": {}}).encode()
+    whole = MADE.get(name) or path.read_bytes()
     path.write_bytes(whole)
     READERS[name](folder)
     said = []
@@ -54,5 +64,6 @@ def test_a_damaged_file_is_one_line_or_is_read(name, tmp_path):
     assert len(said) > 10
     assert all(name in each and "\n" not in each for each in said)
     path.unlink()
-    with pytest.raises(UnderpaintError, match=name):
-        READERS[name](folder)
+    if name != sanity.FILE:  # which need not be there
+        with pytest.raises(UnderpaintError, match=name):
+            READERS[name](folder)

@@ -46,19 +46,27 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def read_rows(path: Path, remedy: str) -> list[dict[str, str]]:
+def rows_of(text: str) -> list[dict[str, str]]:
     """The rows of a CSV, each with a cell in every column.
+
+    Raises:
+        ValueError, csv.Error: a row has too few cells or too many, or is no row.
+    """
+    found = list(csv.DictReader(io.StringIO(text), strict=True))
+    for place, line in enumerate(found, 2):
+        if None in line or None in line.values():
+            raise ValueError(f"line {place} is not whole")
+    return found
+
+
+def read_rows(path: Path, remedy: str) -> list[dict[str, str]]:
+    """`rows_of` a file.
 
     Raises:
         UnderpaintError: missing or damaged.
     """
     with told(path, remedy):
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
-        found = list(reader)
-        for place, line in enumerate(found, 2):
-            if None in line or None in line.values():
-                raise ValueError(f"line {place} is not whole")
-        return found
+        return rows_of(path.read_text(encoding="utf-8"))
 
 
 def read_arrays(path: Path, remedy: str) -> dict[str, np.ndarray]:

@@ -23,10 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from underpaint import checkpoint, commands, device, images
+from underpaint import checkpoint, commands, device, documents, images
 from underpaint.captions import captioned, png, short
 from underpaint.checkpoint import Checkpoint
 from underpaint.errors import UnderpaintError
@@ -144,13 +143,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
         UnderpaintError: missing, damaged, or of another version.
     """
     path = folder / "run.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnderpaintError(f"{folder}: not a run folder (run.json: {error.strerror})") from None
-    except ValueError as error:
-        raise UnderpaintError(f"{path}: damaged ({error}); start the run again") from None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if not path.is_file():
+        raise UnderpaintError(f"{folder}: not a run folder (it has no run.json); name one")
+    facts = documents.read_json(path, "it is damaged; start the run again")
+    if facts.get("format") != FORMAT:
         raise UnderpaintError(f"{path}: not a run of this version of underpaint")
     return facts
 
@@ -187,19 +183,16 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
 
 def read_history(path: Path, before: int | None = None) -> list[Row]:
     """history.csv; `before` leaves out that step and all after it, and a last line that was cut off."""
-    try:
+    with documents.told(path, "the run has no history; start it again"):
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UnderpaintError(f"{path}: {error.strerror}; the run has no history") from None
-    found = []
-    for line in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
-        try:
-            norm = float(line["gradient_norm"]) if line["gradient_norm"] else None
-            numbers = float(line["raw"]), float(line["weighted"]), norm, float(line["seconds"])
-            found.append(Row(int(line["step"]), int(line["scale"]), line["term"], *numbers))
-        except (KeyError, TypeError, ValueError):
-            raise UnderpaintError(f"{path}: line {len(found) + 2} is damaged; start the run again") from None
+        found = [_row(line) for line in documents.rows_of(text[: text.rfind("\n") + 1])]
     return [row for row in found if before is None or row.step < before]
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    norm = float(line["gradient_norm"]) if line["gradient_norm"] else None
+    numbers = float(line["raw"]), float(line["weighted"]), norm, float(line["seconds"])
+    return Row(int(line["step"]), int(line["scale"]), line["term"], *numbers)
 
 
 def write_history(path: Path, known: Sequence[Row]) -> None:
@@ -325,11 +318,9 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
     for entry in facts["inputs"]:
         path = folder / entry["file"]
         if path.suffix == ".safetensors":
-            try:
+            with documents.told(path, "put the picture of the run back"):
                 arrays = load(path.read_bytes())
-            except (OSError, SafetensorError) as error:
-                raise UnderpaintError(f"{path}: cannot be read ({error}); put the picture of the run back") from None
-            picture = Picture(arrays["rgb"], arrays.get("alpha"), entry["name"], entry["sha256"], None)
+                picture = Picture(arrays["rgb"], arrays.get("alpha"), entry["name"], entry["sha256"], None)
         else:
             picture = images.read(path, field=entry["role"], min_side=1)
             if picture.sha256 != entry["sha256"]:

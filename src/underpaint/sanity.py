@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from underpaint import attribution
+from underpaint import attribution, documents
 from underpaint.account import Account
 from underpaint.attribution import Attribution, RunFacts
 from underpaint.cross import CrossMatrix
@@ -63,14 +63,21 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
         _write(folder, known)
 
 
-def _read(folder: Path) -> list[tuple[str, ...]]:
+def _read(folder: Path) -> list[tuple[str, str, str, str]]:
     if not (folder / FILE).exists():
         return []
-    lines = csv.reader(io.StringIO((folder / FILE).read_text(encoding="utf-8")))
-    return [tuple(line) for line in lines][1:]
+    with documents.told(folder / FILE, "remove it and run the command again"):
+        lines = csv.reader(io.StringIO((folder / FILE).read_text(encoding="utf-8")))
+        found = [(shuffled, method, layer, value) for shuffled, method, layer, value in lines][1:]
+        for *_, value in found:
+            float(value)
+        pictures = {shuffled for shuffled, method, *_ in found if method == PICTURE}
+        if odd := {shuffled for shuffled, *_ in found} - pictures:
+            raise ValueError(f"has no picture of {min(odd)}")
+        return found
 
 
-def _write(folder: Path, lines: list[tuple[str, ...]]) -> None:
+def _write(folder: Path, lines: Sequence[tuple[str, str, str, str]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADER, *lines])
     write_bytes(folder / FILE, text.getvalue().encode())

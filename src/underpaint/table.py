@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from underpaint import documents
 from underpaint.captions import listed, short
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
@@ -67,21 +68,23 @@ class Table:
 
     def _read(self) -> None:
         path = self.folder / FILE
-        text = path.read_text(encoding="utf-8")
-        reader = csv.DictReader(io.StringIO(text))
-        names = list(reader.fieldnames or ())
-        if names[: 1 + len(self.players)] != [PERTURBATION, *self.players] or tuple(names[-3:]) != LAST:
-            raise UnderpaintError(f"{path}: is of other layers than {', '.join(self.players)}; name another --out")
-        judges = names[1 + len(self.players) : -len(LAST)]
-        for number, line in enumerate(reader, 2):
-            try:
-                mask = mask_of([p for p in self.players if line[p] == "1"], self.players)
-                outcomes = {judge: float(line[judge]) for judge in judges if line[judge]}
-                own = float(line["last_fall"]), float(line["seconds"]), line["picture"]
-                row = Row(int(line[PERTURBATION]), mask, outcomes, *own)
+        with documents.told(path, "take out what is damaged and run the command again"):
+            reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+            names = list(reader.fieldnames or ())
+            if names[: 1 + len(self.players)] != [PERTURBATION, *self.players] or tuple(names[-3:]) != LAST:
+                raise UnderpaintError(f"{path}: is of other layers than {', '.join(self.players)}; name another --out")
+            judges = names[1 + len(self.players) : -len(LAST)]
+            for number, line in enumerate(reader, 2):
+                try:
+                    row = self._row(line, judges)
+                except (TypeError, ValueError):
+                    raise ValueError(f"line {number} is damaged") from None
                 self.rows[row.perturbation, row.mask] = row
-            except (TypeError, ValueError):
-                raise UnderpaintError(f"{path}: line {number} is damaged; take it out and run the command again") from None
+
+    def _row(self, line: Mapping[str, str], judges: Sequence[str]) -> Row:
+        mask = mask_of([p for p in self.players if line[p] == "1"], self.players)
+        outcomes = {judge: float(line[judge]) for judge in judges if line[judge]}
+        return Row(int(line[PERTURBATION]), mask, outcomes, float(line["last_fall"]), float(line["seconds"]), line["picture"])
 
     def picture(self, perturbation: int, mask: int) -> str:
         """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
