@@ -15,6 +15,7 @@ from PIL import Image
 
 from underpaint import cli, images, png16
 from underpaint.cli.fields import style_layers_of
+from underpaint.documents import write_json
 from underpaint.errors import UnderpaintError
 from underpaint.recipe import Recipe, make
 
@@ -291,7 +292,7 @@ def test_bad_run_folders(run, refused, paint, tmp_path):
     facts = json.loads((tmp_path / "run/run.json").read_text())
 
     def rewrite(**changes):
-        (tmp_path / "run/run.json").write_text(json.dumps(facts | {"status": "stopped"} | changes))
+        write_json(tmp_path / "run/run.json", facts | {"status": "stopped"} | changes)
 
     rewrite(format=99)
     refused("resume", tmp_path / "run", says="version")

@@ -13,6 +13,7 @@ import underpaint
 from tests.helpers import refused
 from underpaint import images
 from underpaint.comparing import Comparison, compare
+from underpaint.documents import write_json
 from underpaint.networks import registry, weights
 from underpaint.quality import MEASURES, measure
 from underpaint.recipe import Recipe
@@ -220,11 +221,11 @@ def test_a_run_from_arrays(pair, tiny_weights, tmp_path):
 def test_a_run_whose_facts_lack_something(run):
     facts = json.loads((run / "run.json").read_text())
     del facts["inputs"]
-    (run / "run.json").write_text(json.dumps(facts))
+    write_json(run / "run.json", facts)
     refused(lambda: compare([run]), "run.json", "inputs")
 
 
 def test_a_stopped_run_says_so(run):
     facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(facts | {"status": "stopped"}))
+    write_json(run / "run.json", facts | {"status": "stopped"})
     assert any("stopped" in note for note in compare([run], device="cpu").rows[0].notes)

@@ -14,7 +14,10 @@ from underpaint.run import read_facts, read_history
 
 EXPLAINED = Path(__file__).parent / "kept/2026/explained"
 SHUFFLED = b"shuffled,method,layer,value\nblocks 5-5,picture,,0.5\nblocks 5-5,shapley,relu1_1,0.25\n"
-MADE = {ablating.FILE: json.dumps({"judge": "compact", "configs": {}}).encode(), sanity.FILE: SHUFFLED}
+RUN = json.loads((EXPLAINED / "run.json").read_text())
+ABLATED = {name: RUN[name] for name in ("recipe", "inputs", "networks", "environment")}
+ABLATED |= {"judge": "compact", "configs": {"all": ["relu1_1", "relu3_1"]}}
+MADE = {ablating.FILE: json.dumps(ABLATED).encode(), sanity.FILE: SHUFFLED}
 """What the folder lacks."""
 
 READERS = {
@@ -25,7 +28,7 @@ READERS = {
     records.LEDGER: records.read_ledger,
     records.ATTRIBUTION: records.read_attributions,
     records.VALIDATION: records.read_validation,
-    "spatial.npz": lambda folder: records.read_arrays(folder / "spatial.npz"),
+    "spatial.npz": lambda folder: records.read_spatial(folder, ["relu1_1", "relu3_1"]),
     "explain.json": explaining.read_settings,
     ablating.FILE: ablating.read_facts,
 }

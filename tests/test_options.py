@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import random_tensors
 from underpaint import cli
+from underpaint.documents import write_json
 from underpaint.recipe import Recipe
 
 SMALL = ["--size", "48", "--recipe", "fast.toml"]
@@ -380,7 +381,7 @@ def test_demo(call, refused, prepared, workplace):
 def test_resume(call, refused, prepared, plain_run, fields_run, workplace):
     folder = shutil.copytree(workplace / "fields", workplace / "stopped")
     facts = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(facts | {"status": "stopped"}))
+    write_json(folder / "run.json", facts | {"status": "stopped"})
     again = ["--weights", workplace / "tiny.safetensors", "--threads", "2", "--device", "cpu", "--quiet", "--json"]
     code, _, err = call("resume", "stopped", *again)
     assert code == 0, err

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import underpaint
+from underpaint.documents import write_json
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
 from underpaint.recipe import Recipe, make
@@ -154,7 +155,7 @@ def test_of_an_incomplete_folder_the_page_shows_what_there_is(compact_explained,
 def test_of_another_versions_folder_too(compact_explained, tmp_path):
     folder = damaged(compact_explained, tmp_path)
     facts = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(facts | {"format": 1}))
+    write_json(folder / "run.json", facts | {"format": 1})
     path = page.build(folder)
     assert "not a run of this version" in path.read_text(encoding="utf-8")
     assert "The pastiche" in titles(path)

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 import underpaint
 from tests.conftest import random_tensors
 from underpaint import cli, recipe, samples
+from underpaint.documents import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -94,7 +95,7 @@ def test_every_command(page, small, monkeypatch):
         with monkeypatch.context() as patch:
             if words[0] == "resume":
                 facts = json.loads((small / words[1] / "run.json").read_text())
-                (small / words[1] / "run.json").write_text(json.dumps(facts | {"status": "stopped"}))
+                write_json(small / words[1] / "run.json", facts | {"status": "stopped"})
             if words.count("--style-layers") and words[0] == "explain":  # nine layers: it is prepared, not painted
                 patch.setattr("underpaint.cli.explain.explain_on", lambda *_: None)
             if words[0] == "studio":

@@ -6,9 +6,6 @@ ablation.csv (one row a configuration) and gallery.png. The same command goes on
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +16,7 @@ from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, mask_of, named
 from underpaint.errors import UnderpaintError
 from underpaint.files import named as named_path
-from underpaint.files import sweep, write_bytes
+from underpaint.files import sweep
 from underpaint.images import Source
 from underpaint.judges import HEADLINE
 from underpaint.keywords import Keywords, spelt_out
@@ -27,6 +24,7 @@ from underpaint.owner import Owner
 from underpaint.painter import Painter, Progress, open_judge
 from underpaint.recipe import kept, plain
 from underpaint.run import create_folder, hashes_of, keep_inputs, owned, read_inputs
+from underpaint.schemas import AblationFile
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
@@ -97,9 +95,7 @@ class Ablating:
         environment = device.describe(self.session.device)
         networks = self.session.networks
         facts = own | {"inputs": inputs, "configs": self.configs, "networks": networks, "environment": environment} | chosen
-        data = (json.dumps(facts, indent=1) + "\n").encode()
-        if not path.exists() or path.read_bytes() != data:
-            write_bytes(path, data)
+        documents.write_json(path, facts)
 
     def __iter__(self) -> Generator[Progress]:
         return device.stepwise(self._owned(), lambda: device.painting(self.session.device))
@@ -133,15 +129,13 @@ class Ablating:
         result = self.result
         judges = list(next(iter(result.outcomes.values())))
         whole = self.table.rows.get((0, (1 << len(self.players)) - 1))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["config", "layers", *judges, f"{HEADLINE}_minus_all", "picture"])
+        rows = []
         for name, outcomes in result.outcomes.items():
             row = self.table.rows[0, mask_of(self.configs[name], self.players)]
             more = "" if whole is None else repr(outcomes[HEADLINE] - whole.outcomes[HEADLINE])
             layers = " ".join(self.configs[name])
-            writer.writerow([name, layers, *(repr(outcomes[j]) for j in judges), more, row.picture])
-        write_bytes(self.folder / ROWS, text.getvalue().encode())
+            rows.append([name, layers, *(repr(outcomes[j]) for j in judges), more, row.picture])
+        documents.write_rows(self.folder / ROWS, ["config", "layers", *judges, f"{HEADLINE}_minus_all", "picture"], rows)
 
 
 def default_configs(players: Sequence[str]) -> list[str]:
@@ -187,7 +181,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    return documents.read_json(folder / FILE, "run the ablation again, into another --out")
+    return documents.read_json(folder / FILE, "run the ablation again, into another --out", AblationFile)
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Ablating:

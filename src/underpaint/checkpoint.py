@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
 from safetensors.torch import save
 
+from underpaint import documents
 from underpaint.adam import Adam
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
 from underpaint.lbfgs import LBFGS, InverseHessian, Pair
 from underpaint.ledger import Ledger
 from underpaint.optimise import State
+from underpaint.schemas import Count
+from underpaint.seals import SUM
 
 FILE = "checkpoint.safetensors"
-FORMAT = "underpaint checkpoint 2"
-OLDER = ("underpaint checkpoint 1",)
-"""Formats that are read too: 1 knows no inputs."""
+FORMAT = "underpaint checkpoint 3"
+OLDER = ("underpaint checkpoint 1", "underpaint checkpoint 2")
+"""Formats that are read too: 1 knows no inputs, neither has a sum."""
 
 WATCH = "watch."
 
@@ -76,7 +81,18 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "inputs": json.dumps(checkpoint.inputs),
         "seconds": repr(checkpoint.seconds),
     }
-    write_bytes(path, save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata))
+    saved = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(saved, metadata | {SUM: _sum(saved, metadata)}))
+
+
+def _sum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of all that a checkpoint holds: safetensors itself sees no byte that changed."""
+    digest = hashlib.sha256(json.dumps({name: metadata[name] for name in sorted(metadata) if name != SUM}).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read(path: Path, device: torch.device) -> Checkpoint:
@@ -87,44 +103,80 @@ def read(path: Path, device: torch.device) -> Checkpoint:
     """
     if not path.is_file():
         raise UnderpaintError(f"{path}: no checkpoint here; name the folder of a run that was started")
-    try:
+    with documents.told(path, "start the run again"):
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UnderpaintError(f"{path}: the checkpoint cannot be read ({error}); start the run again") from None
-    if metadata.get("format") not in (FORMAT, *OLDER):
-        raise UnderpaintError(f"{path}: is not a checkpoint of this version of underpaint; start the run again")
-    try:
+        if metadata.get("format") not in (FORMAT, *OLDER):
+            raise UnderpaintError(f"{path}: is not a checkpoint of this version of underpaint; start the run again")
+        if metadata["format"] not in OLDER and metadata[SUM] != _sum(tensors, metadata):
+            raise ValueError("it is not as it was written")
         watch = {name.removeprefix(WATCH): t for name, t in tensors.items() if name.startswith(WATCH)}
         own = {name: t.to(device) for name, t in tensors.items() if not name.startswith(WATCH)}
-        inputs = json.loads(metadata.get("inputs", "null"))
-        state = _state(own, json.loads(metadata["state"]))
-        return Checkpoint(state, float(metadata["seconds"]), metadata["recipe"], inputs, watch)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnderpaintError(f"{path}: the checkpoint is damaged ({error}); start the run again") from None
+        inputs = documents.parsed(metadata.get("inputs", "null"))
+        state = _state(own, Numbers.model_validate(documents.parsed(metadata["state"])))
+        return Checkpoint(state, documents.number(metadata["seconds"]), metadata["recipe"], inputs, watch)
 
 
-def _state(tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> State:
+class Numbers(BaseModel):
+    """The metadata's `state`: what of a state is no tensor."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    scale: Count
+    iteration: Count
+    step: Count
+    averaged: Count
+    totals: list[float]
+    adam_t: Count | None = Field(None, alias="adam.t")
+    adam_betas: list[float] = Field([], alias="adam.betas")
+    pairs: int | None = Field(None, alias="lbfgs.pairs", ge=0, le=1000)
+    ledger: list[str] | None = None
+
+
+def _state(tensors: Mapping[str, torch.Tensor], numbers: Numbers) -> State:
+    image, average = tensors["image"], tensors["average"]
+    shape = _shaped(image, (1, 3, *image.shape[2:]))
+    _shaped(average, shape)
     adam = lbfgs = ledger = None
-    if "adam.t" in numbers:
-        b1, b2 = numbers["adam.betas"]
-        adam = Adam(tensors["adam.m"], tensors["adam.v"], numbers["adam.t"], (b1, b2))
-    if "lbfgs.pairs" in numbers:
-        pairs = [Pair.of(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers["lbfgs.pairs"])]
-        lbfgs = LBFGS(InverseHessian(pairs), 0.0, 1.0)
-    if "ledger" in numbers:
-        average, moments = tensors.get("ledger.average"), tensors.get("ledger.moments")
-        ledger = Ledger(tuple(numbers["ledger"]), tensors["ledger.entries"], average, moments)
+    if numbers.adam_t is not None:
+        b1, b2 = numbers.adam_betas
+        for name in ("adam.m", "adam.v"):
+            _shaped(tensors[name], shape)
+        adam = Adam(tensors["adam.m"], tensors["adam.v"], numbers.adam_t, (b1, b2))
+    if numbers.pairs is not None:
+        found = [(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers.pairs)]
+        if any(tensor.numel() != image.numel() for pair in found for tensor in pair):
+            raise ValueError("the optimiser's pairs are of another size")
+        lbfgs = LBFGS(InverseHessian([Pair.of(s, y) for s, y in found]), 0.0, 1.0)
+    if numbers.ledger is not None:
+        for name, more in (("entries", 2), ("average", 2), ("moments", 0)):
+            if name == "entries" or f"ledger.{name}" in tensors:
+                _shaped(tensors[f"ledger.{name}"], (len(numbers.ledger) + more, *shape[1:]))
+        own = {name: tensors.get(f"ledger.{name}") for name in ("average", "moments")}
+        ledger = Ledger(tuple(numbers.ledger), tensors["ledger.entries"], **own)
     return State(
-        scale=numbers["scale"],
-        iteration=numbers["iteration"],
-        step=numbers["step"],
-        image=tensors["image"],
-        average=tensors["average"],
-        averaged=numbers["averaged"],
+        scale=numbers.scale,
+        iteration=numbers.iteration,
+        step=numbers.step,
+        image=image,
+        average=average,
+        averaged=numbers.averaged,
         adam=adam,
         lbfgs=lbfgs,
-        totals=tuple(numbers["totals"]),
+        totals=tuple(numbers.totals),
         ledger=ledger,
     )
+
+
+def _shaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a tensor that has to have this one, of finite numbers.
+
+    Raises:
+        ValueError: it has another, or holds what is not finite.
+    """
+    if tuple(tensor.shape) != shape or len(shape) != 4 or not tensor.numel() or not tensor.is_floating_point():
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} stands where {shape} belongs")
+    if not bool(tensor.isfinite().all()):
+        raise ValueError("a tensor is not finite")
+    return shape

@@ -6,6 +6,7 @@ that is incomplete, damaged or of another version still gives what there is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from underpaint.explaining import Settings
 from underpaint.game import Game
 from underpaint.judges import HEADLINE
 from underpaint.recipe import Recipe, make
-from underpaint.run import SETTINGS, Row, Run, read_facts, read_history, read_inputs, recipe_of
+from underpaint.run import SETTINGS, Row, Run, last_step, read_facts, read_history, read_inputs, recipe_of
 from underpaint.scene import Pictures
 from underpaint.table import FILE as COALITIONS
 from underpaint.table import Table
@@ -94,10 +95,18 @@ class Evidence:
     @cached_property
     def history(self) -> list[Row]:
         """Every term's loss by step."""
-        found = read_history(self.folder / "history.csv")
+        found = read_history(self.folder / "history.csv", last=self._last_step)
         if not found:
             raise UnderpaintError(f"{self.folder / 'history.csv'}: no step is in it yet")
         return found
+
+    @property
+    def _last_step(self) -> int | None:
+        """`underpaint.run.last_step`; None where run.json cannot be read."""
+        try:
+            return last_step(self.facts)
+        except UnderpaintError:
+            return None
 
     @cached_property
     def players(self) -> tuple[str, ...]:
@@ -135,13 +144,22 @@ class Evidence:
     def attributions(self) -> dict[str, Attribution]:
         """Every method's figures, by name."""
         self._finished()
-        return {a.method: a for a in records.read_attributions(self.folder)}
+        found = {a.method: a for a in records.read_attributions(self.folder)}
+        for a in found.values():
+            self._check_layers(records.ATTRIBUTION, a.values)
+        return found
+
+    def _check_layers(self, file: str, layers: Iterable[str]) -> None:
+        if tuple(layers) != self.players:
+            raise UnderpaintError(f"{self.folder / file}: is of other layers than the recipe's; {records.AGAIN}")
 
     @cached_property
     def validation(self) -> dict[str, Any]:
         """validation.json."""
         self._finished()
-        return records.read_validation(self.folder)
+        found = records.read_validation(self.folder)
+        self._check_layers(records.VALIDATION, found["players"])
+        return found
 
     @property
     def state(self) -> State:
@@ -153,6 +171,12 @@ class Evidence:
         """`start`, one column a term, `clamp` and `pastiche`: (3, H, W)."""
         self._finished()
         return records.read_ledger(self.folder)
+
+    @cached_property
+    def spatial(self) -> records.Spatial:
+        """Where layers acted, and where in the style picture they looked."""
+        self._finished()
+        return records.read_spatial(self.folder, self.players)
 
     def game(self, judge: str = HEADLINE) -> Game:
         """What an explanation's coalitions are worth in the eyes of a judge."""

@@ -10,7 +10,6 @@ What all that means is `underpaint.explanation.conclude`'s to say.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Unpack
 from underpaint import device, documents, quality, sampled, sanity, session
 from underpaint.coalitions import Painted, check_players, last_fall, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.files import named, sweep, write_bytes
+from underpaint.files import named, sweep
 from underpaint.images import Source
 from underpaint.keywords import Keywords, spelt_out
 from underpaint.owner import Owner
@@ -28,6 +27,7 @@ from underpaint.painter import Painter, Progress, open_judge, panel
 from underpaint.recipe import Recipe, plain, whole
 from underpaint.run import SETTINGS, TOTAL, check_free, create_folder, hashes_of, owned, read_facts, recipe_of
 from underpaint.sanity import accountant
+from underpaint.schemas import SettingsFile
 from underpaint.session import Options, Session, Wish
 from underpaint.table import Table
 
@@ -210,7 +210,7 @@ def start(
 
 
 def _keep(folder: Path, settings: Settings) -> None:
-    write_bytes(folder / SETTINGS, (json.dumps(asdict(settings), indent=1) + "\n").encode())
+    documents.write_json(folder / SETTINGS, asdict(settings))
 
 
 def read_settings(folder: Path) -> Settings:
@@ -221,9 +221,7 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / SETTINGS
     remedy = "it is not an explanation: make one with `underpaint explain`"
-    facts = documents.read_json(path, remedy)
-    with documents.told(path, remedy):
-        return Settings(**facts)
+    return Settings(**documents.read_json(path, remedy, SettingsFile))
 
 
 def _check_same(folder: Path, wish: Wish, judge: str | None) -> None:

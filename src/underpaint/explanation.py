@@ -16,6 +16,7 @@ from underpaint import (
     columns,
     commands,
     device,
+    documents,
     explaining,
     gallery,
     images,
@@ -42,8 +43,6 @@ from underpaint.scene import seen
 from underpaint.table import Table
 from underpaint.validation import State
 from underpaint.verdict import verdict
-
-SPATIAL = "spatial.npz"
 
 
 @dataclass(repr=False)
@@ -132,11 +131,8 @@ class Explanation:
         """
         if layer not in self.players:
             raise UnderpaintError(f"layer: {layer!r} is not explained; choose {', '.join(self.players)}")
-        kept = records.read_arrays(self.folder / SPATIAL)
-        height, width = (int(side) for side in kept["style_size"])
-        rows, across, similarity = (kept[f"{name}/{layer}"] for name in ("rows", "columns", "similarity"))
-        found = spatial.Sources(layer, rows, across, similarity, int(kept[f"stride/{layer}"]))
-        return spatial.origin_map(found, region, (height, width))
+        kept = records.read_spatial(self.folder, [layer])
+        return spatial.origin_map(kept.sources[layer], region, kept.style_size)
 
     def draw_region(self, box: tuple[int, int, int, int], path: Path) -> dict[str, float]:
         """A picture of where a box of the pastiche comes from, by layer; returns `acted_in` of it.
@@ -241,7 +237,7 @@ def _concluded(made: Explaining) -> Explanation:
         records.write_interactions(folder, judged)
     records.write_cross(folder, made.account.cross, made.account.path, session.recipe.sizes())
     places, products = (torch.stack(each).numpy() for each in zip(*watched.path.products, strict=True))
-    records.save_arrays(
+    documents.write_arrays(
         folder / "products.npz", {"place": places, "products": products, "terms": np.array(watched.path.terms)}
     )
     written = _facts(made, judged, checks, faithful, found, facts)
@@ -344,11 +340,10 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     gallery.draw_ledger(folder, painted, acted, state.result[0].cpu().numpy())
     (folder / "sources").mkdir(exist_ok=True)
     height, width = state.result.shape[2:]
-    kept: dict[str, np.ndarray] = {f"acted/{name}": each for name, each in acted.items()}
+    sources: dict[str, spatial.Sources] = {}
     for layer in made.players:
         source = spatial.sources(network, state.result, style, layer)
         collage = spatial.paint(source, style[0].permute(1, 2, 0).cpu().numpy(), (height, width))
         gallery.save(folder / "sources" / f"{layer}.png", collage)
-        kept |= {f"rows/{layer}": source.rows, f"columns/{layer}": source.columns, f"similarity/{layer}": source.similarity}
-        kept[f"stride/{layer}"] = np.array(source.stride)
-    records.save_arrays(folder / SPATIAL, kept | {"style_size": np.array(style.shape[2:])})
+        sources[layer] = source
+    records.write_spatial(folder, records.Spatial((style.shape[2], style.shape[3]), sources, acted))

@@ -94,6 +94,8 @@ def _decode(data: bytes, where: str) -> Decoded:
     image, kind = _opened(data, where)
     check_extent(image.size, where)
     notes = _of_several(image)
+    if kind == "PNG":
+        png16.check(data)
     if kind == "PNG" and png16.is_deep(data) and _may_be_srgb(image):
         if not png16.is_interlaced(data):
             samples = scaled(png16.decode(data), where, image.info.get("transparency"))

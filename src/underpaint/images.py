@@ -146,6 +146,19 @@ def _from_array(array: np.ndarray, field: str) -> Picture:
     if array.ndim == 3 and array.shape[2] == 2:
         raise UnderpaintError(f"{field}: an array of shape {array.shape} is not a picture; use (height, width, 3)")
     rgb, alpha = formats.split(formats.scaled(array, field))
+    return of_samples(rgb, alpha)
+
+
+def of_samples(rgb: np.ndarray, alpha: np.ndarray | None) -> Picture:
+    """(H, W, 3) and (H, W) float32, 0..1, as a picture that was read already had them.
+
+    Raises:
+        ValueError: of another shape or kind.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or (alpha is not None and alpha.shape != rgb.shape[:2]):
+        raise ValueError(f"{rgb.shape} is no picture's shape")
+    if any(part is not None and part.dtype != np.float32 for part in (rgb, alpha)):
+        raise ValueError("is no picture of float32")
     return Picture(rgb, alpha, "array", _array_hash(rgb, alpha))
 
 

@@ -24,6 +24,22 @@ def is_interlaced(data: bytes) -> bool:
     return bool(data[28])
 
 
+def check(data: bytes) -> None:
+    """Whether a PNG's picture data, of whatever depth, is as it was written: Pillow looks after all other chunks' CRC alone.
+
+    Raises:
+        ValueError: it is not.
+    """
+    place = len(SIGNATURE)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        end = place + 8 + length
+        chunk, crc = data[place + 4 : end], data[end : end + 4]
+        if chunk[:4] == b"IDAT" and zlib.crc32(chunk).to_bytes(4, "big") != crc:
+            raise ValueError("its picture data is not as it was written")
+        place = end + 4
+
+
 def decode(data: bytes) -> np.ndarray:
     """The samples, (height, width, 1 to 4) uint16; a transparent colour (tRNS) is not looked at.
 

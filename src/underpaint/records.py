@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,30 +16,33 @@ from underpaint.attribution import Attribution
 from underpaint.cross import CrossMatrix
 from underpaint.files import write_bytes
 from underpaint.game import Game
+from underpaint.ledger import CLAMP, START
 from underpaint.path import JudgePath
+from underpaint.schemas import ValidationFile
+from underpaint.spatial import Sources
 
-LEDGER, ATTRIBUTION, INTERACTIONS, CROSS = "ledger.npz", "attribution.csv", "interactions.csv", "cross.csv"
+LEDGER, SPATIAL = "ledger.npz", "spatial.npz"
+ATTRIBUTION, INTERACTIONS, CROSS = "attribution.csv", "interactions.csv", "cross.csv"
 VALIDATION, SCHEMA = "validation.json", "schema.md"
 PASTICHE, COLOUR = "pastiche", "colour"
+COLUMNS = (
+    "method",
+    "layer",
+    "value",
+    "unit",
+    "low",
+    "high",
+    "residual",
+    "share",
+    "baseline",
+    "no_interval_because",
+    "from",
+)
+"""Of attribution.csv."""
+
 AGAIN = "run `underpaint explain` again"
 JUDGE = "judge"
 """The term of cross.csv's rows that are of the headline judge."""
-
-
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An .npz without objects."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What `save_arrays` wrote.
-
-    Raises:
-        UnderpaintError: missing or damaged.
-    """
-    return documents.read_arrays(path, AGAIN)
 
 
 def write_ledger(
@@ -58,7 +59,7 @@ def write_ledger(
     arrays[PASTICHE] = pastiche[0].cpu().numpy().astype(np.float32)
     if finished is not None:
         arrays[COLOUR] = finished.transpose(2, 0, 1).astype(np.float32) - arrays[PASTICHE]
-    save_arrays(folder / LEDGER, arrays)
+    documents.write_arrays(folder / LEDGER, arrays)
     return closure(read_ledger(folder))
 
 
@@ -68,7 +69,67 @@ def read_ledger(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    return read_arrays(folder / LEDGER)
+    path = folder / LEDGER
+    found = documents.read_arrays(path, AGAIN)
+    with documents.told(path, AGAIN):
+        shape = found[PASTICHE].shape
+        if not {START, CLAMP} <= found.keys() or len(shape) != 3 or shape[0] != 3 or not all(shape):
+            raise ValueError("it is no ledger")
+        if any(each.shape != shape or each.dtype != np.float32 for each in found.values()):
+            raise ValueError("its pictures differ in size or kind")
+    return found
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """Where layers acted, and where in the style picture they looked.
+
+    Attributes:
+        style_size: (H', W') of the style picture as it was seen, pixels.
+        sources: by layer.
+        acted: by term, (H, W) float32: `underpaint.spatial.acted`.
+    """
+
+    style_size: tuple[int, int]
+    sources: Mapping[str, Sources]
+    acted: Mapping[str, np.ndarray]
+
+
+def write_spatial(folder: Path, found: Spatial) -> None:
+    """spatial.npz."""
+    kept = {f"acted/{name}": each for name, each in found.acted.items()}
+    for layer, source in found.sources.items():
+        kept |= {f"rows/{layer}": source.rows, f"columns/{layer}": source.columns, f"similarity/{layer}": source.similarity}
+        kept[f"stride/{layer}"] = np.array(source.stride)
+    documents.write_arrays(folder / SPATIAL, kept | {"style_size": np.array(found.style_size)})
+
+
+def read_spatial(folder: Path, layers: Sequence[str]) -> Spatial:
+    """spatial.npz.
+
+    Raises:
+        UnderpaintError: missing, damaged, or of other layers.
+    """
+    path = folder / SPATIAL
+    kept = documents.read_arrays(path, AGAIN)
+    with documents.told(path, AGAIN):
+        height, width = (int(side) for side in kept["style_size"])
+        acted = {name.removeprefix("acted/"): each for name, each in kept.items() if name.startswith("acted/")}
+        if len({each.shape for each in acted.values()}) != 1 or any(each.ndim != 2 for each in acted.values()):
+            raise ValueError("its maps differ in size")
+        sources = {layer: _sources(kept, layer, (height, width)) for layer in layers}
+        return Spatial((height, width), sources, acted)
+
+
+def _sources(kept: Mapping[str, np.ndarray], layer: str, size: tuple[int, int]) -> Sources:
+    rows, across, similarity = (kept[f"{name}/{layer}"] for name in ("rows", "columns", "similarity"))
+    stride = int(kept[f"stride/{layer}"])
+    if rows.ndim != 2 or not rows.size or not rows.shape == across.shape == similarity.shape or stride < 1:
+        raise ValueError(f"{layer} is not whole")
+    for places, side in zip((rows, across), size, strict=True):
+        if places.dtype.kind != "i" or places.min() < 0 or places.max() >= side:
+            raise ValueError(f"{layer} points outside the style picture")
+    return Sources(layer, rows, across, similarity, stride)
 
 
 def closure(ledger: Mapping[str, np.ndarray]) -> float:
@@ -78,13 +139,11 @@ def closure(ledger: Mapping[str, np.ndarray]) -> float:
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(
-        ["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in row] for row in rows
-    )
-    write_bytes(path, text.getvalue().encode())
+    documents.write_rows(path, header, ([_cell(value) for value in row] for row in rows))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
 def write_attributions(folder: Path, attributions: Sequence[Attribution], shared: bool) -> None:
@@ -97,20 +156,7 @@ def write_attributions(folder: Path, attributions: Sequence[Attribution], shared
             rows.append(
                 [a.method, layer, float(value), a.unit, low, high, a.residual, shares.get(layer), a.baseline, a.why, a.kind]
             )
-    header = (
-        "method",
-        "layer",
-        "value",
-        "unit",
-        "low",
-        "high",
-        "residual",
-        "share",
-        "baseline",
-        "no_interval_because",
-        "from",
-    )
-    _write_rows(folder / ATTRIBUTION, header, rows)
+    _write_rows(folder / ATTRIBUTION, COLUMNS, rows)
 
 
 def read_attributions(folder: Path) -> list[Attribution]:
@@ -122,17 +168,17 @@ def read_attributions(folder: Path) -> list[Attribution]:
     path = folder / ATTRIBUTION
     rows: dict[str, list[Mapping[str, str]]] = {}
     with documents.told(path, AGAIN):
-        for line in documents.read_rows(path, AGAIN):
+        for line in documents.read_rows(path, AGAIN, COLUMNS):
             rows.setdefault(line["method"], []).append(line)
         return [_attribution(method, lines) for method, lines in rows.items()]
 
 
 def _attribution(method: str, lines: Sequence[Mapping[str, str]]) -> Attribution:
     def column(name: str) -> dict[str, float] | None:
-        return {line["layer"]: float(line[name]) for line in lines} if lines[0][name] else None
+        return {line["layer"]: documents.number(line[name]) for line in lines} if lines[0][name] else None
 
     first = lines[0]
-    residual = float(first["residual"]) if first["residual"] else None
+    residual = documents.number(first["residual"]) if first["residual"] else None
     values = column("value") or {}
     texts = first["unit"], first["baseline"]
     why, kind = first["no_interval_because"], first["from"]
@@ -167,7 +213,7 @@ def write_cross(folder: Path, cross: CrossMatrix, path: JudgePath, sizes: Sequen
 
 def write_validation(folder: Path, facts: Mapping[str, Any]) -> None:
     """validation.json."""
-    write_bytes(folder / VALIDATION, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    documents.write_json(folder / VALIDATION, facts)
 
 
 def read_validation(folder: Path) -> dict[str, Any]:
@@ -176,7 +222,7 @@ def read_validation(folder: Path) -> dict[str, Any]:
     Raises:
         UnderpaintError: missing or damaged.
     """
-    return documents.read_json(folder / VALIDATION, AGAIN)
+    return documents.read_json(folder / VALIDATION, AGAIN, ValidationFile)
 
 
 def write_schema(folder: Path) -> None:

@@ -11,9 +11,6 @@ frames/, timelapse.webp  intermediate pictures, when asked for
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,16 +26,18 @@ from underpaint import checkpoint, commands, device, documents, images
 from underpaint.captions import captioned, png, short
 from underpaint.checkpoint import Checkpoint
 from underpaint.errors import UnderpaintError
-from underpaint.files import named, write_bytes, write_text
+from underpaint.files import named, write_bytes
 from underpaint.images import Picture
-from underpaint.optimise import Step
+from underpaint.optimise import State, Step
 from underpaint.owner import Owner
 from underpaint.recipe import Recipe, digests, kept
 from underpaint.scene import Pictures, finish
+from underpaint.schemas import RunFile
+from underpaint.seals import Sealing
 
-FORMAT = 2
 COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")
 TOTAL = "total"
+DAMAGED = "it is damaged, or of another version; start the run again"
 SETTINGS = "explain.json"
 """Beside run.json, it makes a run an explanation's (`underpaint.explaining`)."""
 
@@ -127,7 +126,7 @@ class Run:
         recipe = recipe_of(facts, folder)
         state = read_checkpoint(folder, facts, torch.device("cpu")).state
         pastiche, alpha = finish(recipe, read_inputs(folder, facts).content, state.result)
-        history = read_history(folder / "history.csv")
+        history = read_history(folder / "history.csv", last=last_step(facts))
         return cls(recipe, facts, history, pastiche, alpha, folder, state.result)
 
 
@@ -145,10 +144,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if not path.is_file():
         raise UnderpaintError(f"{folder}: not a run folder (it has no run.json); name one")
-    facts = documents.read_json(path, "it is damaged; start the run again")
-    if facts.get("format") != FORMAT:
-        raise UnderpaintError(f"{path}: not a run of this version of underpaint")
-    return facts
+    return documents.read_json(path, DAMAGED, RunFile)
 
 
 def recipe_of(facts: dict[str, Any], folder: Path) -> Recipe:
@@ -173,49 +169,93 @@ def read_checkpoint(folder: Path, facts: dict[str, Any], device: torch.device) -
         raise UnderpaintError(f"{path}: was made with another recipe than run.json holds; start the run again")
     if found.inputs is not None and found.inputs != hashes_of(facts["inputs"]):
         raise UnderpaintError(f"{path}: was made of other pictures than run.json names; put this run's own back")
+    recipe, state = recipe_of(facts, folder), found.state
+    schedule, sizes = recipe.schedule(), recipe.sizes()
+    if state.scale >= len(sizes) or state.iteration > schedule[state.scale]:
+        raise UnderpaintError(f"{path}: stands at a step that the recipe in run.json does not have; start the run again")
     return found
+
+
+def check_extent(folder: Path, state: State, size: tuple[int, int]) -> None:
+    """Whether a checkpoint's picture has the size (H, W) that the run has at its scale.
+
+    Raises:
+        UnderpaintError: it has another.
+    """
+    if tuple(state.image.shape[2:]) != size:
+        height, width = state.image.shape[2:]
+        path = folder / checkpoint.FILE
+        raise UnderpaintError(f"{path}: has a picture of {width}×{height} px, not this run's {size[1]}×{size[0]}")
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Writes run.json whole or not at all."""
-    write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    documents.write_json(folder / "run.json", facts, indent=2)
 
 
-def read_history(path: Path, before: int | None = None) -> list[Row]:
-    """history.csv; `before` leaves out that step and all after it, and a last line that was cut off."""
+def last_step(facts: Mapping[str, Any]) -> int | None:
+    """The last step that the history of the run in run.json tells of: of a finished one the look at what came out. None where
+    it goes on, or none was made."""
+    if "steps" not in facts:
+        return None
+    steps: int = facts["steps"]
+    return steps if facts["status"] == "finished" else steps - 1
+
+
+def read_history(path: Path, *, before: int | None = None, last: int | None = None) -> list[Row]:
+    """history.csv, up to the last step that is in it whole.
+
+    Args:
+        before: leaves out that step and all after it, in whatever state they are.
+        last: the step that it has to end with; None where it goes on.
+
+    Raises:
+        UnderpaintError: missing, damaged, or of another end.
+    """
+    found: list[Row] = []
     with documents.told(path, "the run has no history; start it again"):
-        text = path.read_text(encoding="utf-8")
-        found = [_row(line) for line in documents.rows_of(text[: text.rfind("\n") + 1])]
-    return [row for row in found if before is None or row.step < before]
+        lines = documents.rows_of(path.read_text(encoding="utf-8"), growing=True)
+        if next(lines) != list(COLUMNS):
+            raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+        for cells in lines:
+            row = _row(cells)
+            if before is not None and row.step >= before:
+                break
+            found.append(row)
+        whole = max((place for place, row in enumerate(found, 1) if row.term == TOTAL), default=0)
+        if last is not None and (found[whole - 1].step if whole else None) != last:
+            raise ValueError(f"it does not end with the run's step {last}")
+    return found[:whole]
 
 
-def _row(line: Mapping[str, str]) -> Row:
-    norm = float(line["gradient_norm"]) if line["gradient_norm"] else None
-    numbers = float(line["raw"]), float(line["weighted"]), norm, float(line["seconds"])
-    return Row(int(line["step"]), int(line["scale"]), line["term"], *numbers)
+def _row(cells: Sequence[str]) -> Row:
+    step, scale, term, raw, weighted, norm, seconds = cells
+    measured = documents.number(norm) if norm else None
+    return Row(
+        int(step), int(scale), term, documents.number(raw), documents.number(weighted), measured, documents.number(seconds)
+    )
 
 
 def write_history(path: Path, known: Sequence[Row]) -> None:
     """Writes history.csv whole or not at all."""
-    write_bytes(path, (",".join(COLUMNS) + "\n" + _lines(known)).encode())
-
-
-def _lines(known: Sequence[Row]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(row.cells() for row in known)
-    return text.getvalue()
+    documents.write_rows(path, COLUMNS, [row.cells() for row in known])
 
 
 class HistoryFile:
     """history.csv while it grows. Rows are in the file as soon as `add` returns: a killed process leaves them there."""
 
     def __init__(self, path: Path, known: Sequence[Row] = ()) -> None:
-        write_history(path, known)
+        self._sealing = Sealing()
+        header = self._sealing.header(COLUMNS)
+        write_bytes(path, (header + self._lines(known)).encode())
         self._file = path.open("a", encoding="utf-8", newline="")
+
+    def _lines(self, new: Sequence[Row]) -> str:
+        return "".join(self._sealing.row(row.cells()) for row in new)
 
     def add(self, new: Sequence[Row]) -> None:
         """Appends and flushes."""
-        self._file.write(_lines(new))
+        self._file.write(self._lines(new))
         self._file.flush()
 
     def sync(self) -> None:
@@ -320,13 +360,12 @@ def read_inputs(folder: Path, facts: dict[str, Any]) -> Pictures:
         if path.suffix == ".safetensors":
             with documents.told(path, "put the picture of the run back"):
                 arrays = load(path.read_bytes())
-                picture = Picture(arrays["rgb"], arrays.get("alpha"), entry["name"], entry["sha256"], None)
+                picture = images.of_samples(arrays["rgb"], arrays.get("alpha"))
         else:
             picture = images.read(path, field=entry["role"], min_side=1)
-            if picture.sha256 != entry["sha256"]:
-                raise UnderpaintError(f"{path}: is not the picture that the run was made with; put it back")
-            picture = replace(picture, name=entry["name"])
-        found[entry["role"]] = picture
+        if picture.sha256 != entry["sha256"]:
+            raise UnderpaintError(f"{path}: is not the picture that the run was made with; put it back")
+        found[entry["role"]] = replace(picture, name=entry["name"])
     styles = tuple(picture for role, picture in found.items() if role.startswith("style") and role[5:].isdigit())
     others = {role: found.get(role) for role in ("content_mask", "style_mask", "start", "protect")}
     return Pictures(found["content"], styles, **others)

@@ -7,8 +7,6 @@ so the picture's own quality stands beside it: J of a network that sees, whateve
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from underpaint import attribution, documents
 from underpaint.account import Account
 from underpaint.attribution import Attribution, RunFacts
 from underpaint.cross import CrossMatrix
-from underpaint.files import write_bytes
 from underpaint.judges import HEADLINE, StyleJudge
 from underpaint.optimise import optimise
 from underpaint.path import JudgePath
@@ -25,6 +22,7 @@ from underpaint.scene import Scene
 
 FILE = "sanity.csv"
 HEADER = ("shuffled", "method", "layer", "value")
+REMEDY = "remove it and run the command again"
 PICTURE = "picture"
 """The method under which a run's own J stands."""
 
@@ -66,11 +64,11 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
 def _read(folder: Path) -> list[tuple[str, str, str, str]]:
     if not (folder / FILE).exists():
         return []
-    with documents.told(folder / FILE, "remove it and run the command again"):
-        lines = csv.reader(io.StringIO((folder / FILE).read_text(encoding="utf-8")))
-        found = [(shuffled, method, layer, value) for shuffled, method, layer, value in lines][1:]
+    with documents.told(folder / FILE, REMEDY):
+        lines = documents.read_rows(folder / FILE, REMEDY, HEADER)
+        found = [(line["shuffled"], line["method"], line["layer"], line["value"]) for line in lines]
         for *_, value in found:
-            float(value)
+            documents.number(value)
         pictures = {shuffled for shuffled, method, *_ in found if method == PICTURE}
         if odd := {shuffled for shuffled, *_ in found} - pictures:
             raise ValueError(f"has no picture of {min(odd)}")
@@ -78,9 +76,7 @@ def _read(folder: Path) -> list[tuple[str, str, str, str]]:
 
 
 def _write(folder: Path, lines: Sequence[tuple[str, str, str, str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADER, *lines])
-    write_bytes(folder / FILE, text.getvalue().encode())
+    documents.write_rows(folder / FILE, HEADER, lines)
 
 
 def summary(folder: Path, real: dict[str, Attribution]) -> dict[str, dict[str, float]]:

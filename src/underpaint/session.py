@@ -12,7 +12,7 @@ from typing import Any, Protocol, Unpack
 import numpy as np
 import torch
 
-from underpaint import checkpoint, commands, convergence, device, faces, images, precision, timelapse
+from underpaint import checkpoint, commands, convergence, device, documents, faces, images, precision, timelapse
 from underpaint.captions import short
 from underpaint.checkpoint import Checkpoint
 from underpaint.cores import Cores
@@ -25,15 +25,16 @@ from underpaint.optimise import State, Step, optimise
 from underpaint.owner import Owner
 from underpaint.recipe import Recipe, make, plain, whole
 from underpaint.run import (
-    FORMAT,
     SETTINGS,
     HistoryFile,
     Row,
     Run,
+    check_extent,
     check_free,
     create_folder,
     hashes_of,
     keep_inputs,
+    last_step,
     owned,
     read_checkpoint,
     read_facts,
@@ -45,6 +46,7 @@ from underpaint.run import (
     write_history,
 )
 from underpaint.scene import PROTECT_WEIGHT_ALONE, Pictures, Scene, check
+from underpaint.schemas import FORMAT
 
 CHECKPOINT_SECONDS = 10.0
 """A run that is killed loses at most this much work, ..."""
@@ -187,7 +189,8 @@ class Session:
 
     def _restore(self, watch: Watch) -> None:
         ledger = None if self._now.state is None else self._now.state.ledger
-        watch.restore(self._now.watch, () if ledger is None else ledger.terms)
+        with documents.told((self.folder or Path()) / checkpoint.FILE, "start the run again"):
+            watch.restore(self._now.watch, () if ledger is None else ledger.terms)
 
     def _open(self, name: str, layers: Sequence[str]) -> registry.Opened:
         return registry.open_network(
@@ -500,9 +503,14 @@ def reopen(owner: Owner, options: Options | None = None) -> Session:
         begun, known = None, list[Row]()
         if (folder / checkpoint.FILE).exists():
             begun = read_checkpoint(folder, facts, device.choose(options.device))
-            finished = facts["status"] == "finished"
-            known = read_history(folder / "history.csv", before=None if finished else begun.state.step)
+            path = folder / "history.csv"
+            if facts["status"] == "finished":
+                known = read_history(path, last=last_step(facts))
+            else:
+                known = read_history(path, before=begun.state.step)
     session = Session(recipe, pictures, options, owner, begun, known)
+    if begun is not None:
+        check_extent(folder, begun.state, session.scene.size(begun.state.scale))
     session.facts = facts
     _check_same(session, facts, folder)
     return session

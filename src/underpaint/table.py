@@ -5,8 +5,7 @@ A row is there as soon as its coalition is painted and judged; a run that is sto
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,16 @@ from underpaint import documents
 from underpaint.captions import listed, short
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
 from underpaint.game import Exact, Game
+from underpaint.judges import SEES
 from underpaint.noise import ratios
 from underpaint.sampled import Order, Sampled
 
 FILE = "coalitions.csv"
 PERTURBATION = "perturbation"
 LAST = ("last_fall", "seconds", "picture")
+PICTURE = re.compile(r"coalitions/(perturbation[1-9][0-9]*/)?[A-Za-z0-9_+:-]+\.png")
+"""A picture within the folder."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,28 @@ class Table:
     def _read(self) -> None:
         path = self.folder / FILE
         with documents.told(path, "take out what is damaged and run the command again"):
-            reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-            names = list(reader.fieldnames or ())
+            names, *lines = documents.rows_of(path.read_text(encoding="utf-8"))
             if names[: 1 + len(self.players)] != [PERTURBATION, *self.players] or tuple(names[-3:]) != LAST:
                 raise UnderpaintError(f"{path}: is of other layers than {', '.join(self.players)}; name another --out")
             judges = names[1 + len(self.players) : -len(LAST)]
-            for number, line in enumerate(reader, 2):
-                try:
-                    row = self._row(line, judges)
-                except (TypeError, ValueError):
-                    raise ValueError(f"line {number} is damaged") from None
+            if unknown := set(judges) - SEES.keys():
+                raise ValueError(f"there is no judge {min(unknown)!r}")
+            for number, cells in enumerate(lines, 2):
+                row = self._row(cells, judges)
+                if (row.perturbation, row.mask) in self.rows:
+                    raise ValueError(f"line {number} is of a coalition that was there already")
                 self.rows[row.perturbation, row.mask] = row
 
-    def _row(self, line: Mapping[str, str], judges: Sequence[str]) -> Row:
-        mask = mask_of([p for p in self.players if line[p] == "1"], self.players)
-        outcomes = {judge: float(line[judge]) for judge in judges if line[judge]}
-        return Row(int(line[PERTURBATION]), mask, outcomes, float(line["last_fall"]), float(line["seconds"]), line["picture"])
+    def _row(self, cells: Sequence[str], judges: Sequence[str]) -> Row:
+        n = len(self.players)
+        (number, *takes), figures, (last_fall, seconds, picture) = cells[: n + 1], cells[n + 1 : -3], cells[-3:]
+        if not number.isdecimal() or len(number) > 6 or set(takes) - {"0", "1"}:
+            raise ValueError(f"there is no coalition {' '.join(takes)} of perturbation {number[:20]}")
+        mask = mask_of([p for p, take in zip(self.players, takes, strict=True) if take == "1"], self.players)
+        if not PICTURE.fullmatch(picture):
+            raise ValueError(f"{picture[:60]!r} is no coalition's picture")
+        outcomes = {judge: documents.number(figure) for judge, figure in zip(judges, figures, strict=True) if figure}
+        return Row(int(number), mask, outcomes, documents.number(last_fall), documents.number(seconds), picture)
 
     def picture(self, perturbation: int, mask: int) -> str:
         """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
@@ -95,15 +102,13 @@ class Table:
         """Takes in a row and writes the file whole: the row counts once it is on disk."""
         rows = self.rows | {(row.perturbation, row.mask): row}
         judges = list(dict.fromkeys(judge for r in rows.values() for judge in r.outcomes))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([PERTURBATION, *self.players, *judges, *LAST])
+        lines = []
         for r in rows.values():
             taking = members(r.mask, self.players)
             parts = ["1" if p in taking else "0" for p in self.players]
             figures = [repr(r.outcomes[judge]) if judge in r.outcomes else "" for judge in judges]
-            writer.writerow([r.perturbation, *parts, *figures, repr(r.last_fall), f"{r.seconds:.3f}", r.picture])
-        write_bytes(self.folder / FILE, text.getvalue().encode())
+            lines.append([str(r.perturbation), *parts, *figures, repr(r.last_fall), f"{r.seconds:.3f}", r.picture])
+        documents.write_rows(self.folder / FILE, [PERTURBATION, *self.players, *judges, *LAST], lines)
         self.rows = rows
 
     def outcomes(self, judge: str) -> dict[tuple[int, int], float]:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from underpaint import charts, images, records
+from underpaint import charts, images
 from underpaint.attribution import Attribution
 from underpaint.coalitions import mask_of
 from underpaint.drawing import drawing
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
-from underpaint.explanation import SPATIAL
 from underpaint.judges import HEADLINE
 from underpaint.ledger import CLAMP, START
 from underpaint.records import COLOUR, PASTICHE
@@ -108,8 +107,8 @@ def ledger(e: Evidence) -> tuple[float, float, Draw]:
     """The pastiche and each column (grey: no change), and below where it pulled along the change or against it."""
     pictures = e.ledger
     names = [n for n, c in pictures.items() if n not in (START, PASTICHE, COLOUR, CLAMP) and np.abs(c).max() > 0]
-    acted = records.read_arrays(e.folder / SPATIAL)
-    reach = max(float(np.percentile(np.abs(acted[f"acted/{n}"]), 99)) for n in names)
+    acted = e.spatial.acted
+    reach = max(float(np.percentile(np.abs(acted[n]), 99)) for n in names)
     height, width = pictures[PASTICHE].shape[1:]
 
     def draw(figure: Any) -> None:
@@ -122,7 +121,7 @@ def ledger(e: Evidence) -> tuple[float, float, Draw]:
             loudest = max(float(np.percentile(np.abs(pictures[name]), 99)), 1e-6)
             axes[0, place].imshow(np.clip(0.5 + 0.5 * pictures[name] / loudest, 0, 1).transpose(1, 2, 0))
             axes[0, place].set_title(f"{charts.short(name)}\n±{loudest:.2f}", fontsize=6)
-            axes[1, place].imshow(acted[f"acted/{name}"], cmap="PuOr_r", vmin=-reach, vmax=reach)
+            axes[1, place].imshow(acted[name], cmap="PuOr_r", vmin=-reach, vmax=reach)
         axes[1, 0].text(0.5, 0.5, "along (orange)\nor against (blue)\nthe change", ha="center", va="center", fontsize=6)
 
     return PAGE, 2 * PAGE / (len(names) + 1) * height / width + 0.45, draw

@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from underpaint import comparing, images, records, reproduce
+from underpaint import comparing, images, reproduce
 from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence, Kind
-from underpaint.explanation import SPATIAL
 from underpaint.judges import HEADLINE, SEES
 from underpaint.ledger import CLAMP, START
 from underpaint.paper import methods
@@ -201,16 +200,12 @@ class Sections:
 
     def spatial(self) -> dict[str, Any]:
         """For pointing: by layer, for each cell of the pastiche the cell's centre in the style picture."""
-        kept = records.read_arrays(self.e.folder / SPATIAL)
+        kept = self.e.spatial
         maps = {
-            layer: {
-                "stride": int(kept[f"stride/{layer}"]),
-                "rows": kept[f"rows/{layer}"].tolist(),
-                "columns": kept[f"columns/{layer}"].tolist(),
-            }
-            for layer in self.e.players
+            layer: {"stride": source.stride, "rows": source.rows.tolist(), "columns": source.columns.tolist()}
+            for layer, source in kept.sources.items()
         }
-        height, width = (int(side) for side in kept["style_size"])
+        height, width = kept.style_size
         small = images.resize(seen(self.e.recipe, self.e.inputs).styles[0].rgb, (height, width))
         self.data["sources"] = {"maps": maps, "width": width, "height": height, "data": picture(small)}
         return {"size": self.e.pastiche.shape[:2]}

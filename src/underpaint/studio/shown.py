@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from underpaint.seals import SUM, sum_of
+
 ABSOLUTE = re.compile(r"(?<![\w.:/\\~])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\"<>]+[/\\])+")
 """The folders of an absolute path; not of an address on the web, nor of a relative one."""
 
@@ -43,6 +45,8 @@ def plain_json(data: bytes, *folders: Path) -> bytes:
     except ValueError:
         return plain(data.decode(errors="replace"), *folders).encode()
     mended = _plain(found, folders)
+    if isinstance(mended, dict) and SUM in mended:
+        mended[SUM] = sum_of(mended)
     return data if mended == found else (json.dumps(mended, indent=2, ensure_ascii=False) + "\n").encode()
 
 
