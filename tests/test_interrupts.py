@@ -87,11 +87,11 @@ class Studio:
         return self.followed(reopen(Owner(folder), Options(device="cpu")))
 
     def tables(self, session):
-        """The bytes of all that a finished run comes to, but for the seconds."""
+        """The bytes of all that a finished run comes to, but for the seconds and what seals them."""
         folder = session.folder
         records.write_ledger(folder, session.state.ledger.result, session.state.result, None)
         records.write_cross(folder, session.account.cross, session.account.path, self.recipe.sizes())
-        history = [line.rpartition(",")[0] for line in (folder / "history.csv").read_text().splitlines()]
+        history = [line.rsplit(",", 2)[0] for line in (folder / "history.csv").read_text().splitlines()]
         names = ("pastiche.png", "ledger.npz", "cross.csv")
         return {name: (folder / name).read_bytes() for name in names} | {"history.csv": history}
 

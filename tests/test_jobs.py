@@ -59,9 +59,9 @@ def test_a_job_paints_what_the_package_paints(runner, pictures, pair):
     direct = underpaint.stylize(*pair, **SMALL)
     assert (underpaint.Run.load(job.result).pastiche == direct.pastiche).all()
     assert (job.result / "report.html").exists()
-    assert job.progress["share"] == 1
-    assert job.progress["size"] == [48, 36]
-    assert job.progress["losses"]["total"] == pytest.approx(direct.losses["total"])
+    assert job.progress.share == 1
+    assert job.progress.size == (48, 36)
+    assert job.progress.losses["total"] == pytest.approx(direct.losses["total"])
     # WebP loses much of colours that change from pixel to pixel: the same picture, as it loses them.
     with Image.open(job.folder / "live.webp") as live, Image.open(io.BytesIO(child._webp(direct.pastiche))) as expected:
         assert np.array_equal(live, expected)
@@ -92,11 +92,11 @@ def test_faces_are_looked_for_before_a_job_is_taken(runner, pictures, tmp_path):
 def test_stopped_it_keeps_its_picture_and_resumed_it_ends_with_the_same_bytes(runner, pictures, pair):
     many = {"iterations": [40], "size": 64}
     job = runner.submit(order(**many), pictures)
-    wait_for(lambda: job.progress.get("step", 0) >= 3)
+    wait_for(lambda: job.progress.step >= 3)
     runner.pause(job)
     until(job, "paused")
     assert (job.result / "pastiche.png").exists()
-    assert job.progress["share"] < 1
+    assert job.progress.share < 1
     runner.resume(job)
     until(job, "running")
     runner.stop(job)
@@ -122,7 +122,7 @@ def test_an_explanation_is_made(runner, pictures):
     job = runner.submit(order("explain", style_layers={"relu1_1": 1, "relu3_1": 1}), pictures)
     until(job, "finished")
     assert set(underpaint.Explanation.load(job.result).shapley) == {"relu1_1", "relu3_1"}
-    assert job.progress["painted"] == job.progress["coalitions"]
+    assert job.progress.painted == job.progress.coalitions
     assert (job.result / "report.html").exists()
 
 
@@ -144,7 +144,7 @@ def test_a_killed_runner_takes_its_child_along_and_the_next_one_goes_on(pictures
     process = subprocess.Popen([sys.executable, "-c", RUNNER, runs], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"up\n"
-        wait_for(lambda: running.progress.get("step", 0) >= 3)
+        wait_for(lambda: running.progress.step >= 3)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,4 +1,4 @@
-"""Makes the folders that stand here, by the version that is here: a run that was stopped and an explanation that is finished.
+"""Makes the folders that stand here, by the version that is here: a run that was stopped, an explanation and an ablation.
 
     python -m tests.kept.make NAME
 
@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 import underpaint
 from tests.conftest import random_tensors
 from underpaint import samples
+from underpaint.documents import write_json
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "tiny.safetensors"
@@ -35,14 +36,14 @@ FIELDS = {
 
 
 def scrub(folder: Path) -> None:
-    """Takes out of run.json what is this machine's."""
-    path = folder / "run.json"
+    """Takes out of run.json or ablation.json what is this machine's."""
+    path = next(path for name in ("run.json", "ablation.json") if (path := folder / name).exists())
     facts = json.loads(path.read_text(encoding="utf-8"))
     for network in facts["networks"]:
         network["path"] = f"/nowhere/{WEIGHTS.name}"
     facts["environment"] |= {"device_name": "a processor", "platform": "Linux", "instruction_set": "DEFAULT"}
     facts.pop("peak_memory_bytes", None)
-    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, facts, indent=2)
 
 
 def main(name: str) -> None:
@@ -63,7 +64,9 @@ def main(name: str) -> None:
     steps.close()
     explained = HERE / name / "explained"
     underpaint.explain(*pictures, out=explained, options=options, iterations=[4], **FIELDS)
-    for folder in (stopped, explained):
+    ablated = HERE / name / "ablated"
+    underpaint.ablate(*pictures, out=ablated, options=options, iterations=[4], configs=["all", "drop:relu1_1"], **FIELDS)
+    for folder in (stopped, explained, ablated):
         scrub(folder)
         for picture in ("convergence.svg", "convergence.png", "gallery.png", "ledger.png"):  # large, and drawn from the rest
             (folder / picture).unlink(missing_ok=True)

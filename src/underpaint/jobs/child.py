@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import os
 import signal
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 from underpaint import cores, memory
 from underpaint.errors import UnderpaintError
 from underpaint.files import write_bytes
-from underpaint.jobs.job import Job, Order
+from underpaint.jobs.job import Job, Order, Progress
 from underpaint.owner import Owner
 
 FINISHED, FAILED, STOPPED, FULL = 0, 2, 3, 4
@@ -47,7 +46,7 @@ class Teller:
     """Writes progress.json and live.webp, seldom enough to cost little."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self._due, self._version = job, 0.0, int(job.progress.get("version", 0))
+        self.job, self._due, self._version = job, 0.0, job.progress.version
         self._begun = time.monotonic()
         self._first: float | None = None
 
@@ -63,8 +62,8 @@ class Teller:
             self._version += 1
         done = share - self._first
         left = (now - self._begun) * (1 - share) / done if done > 0.01 else None
-        facts = {"share": share, "doing": doing, "left": left, "version": self._version} | dict(more)
-        write_bytes(self.job.folder / "progress.json", json.dumps(facts).encode())
+        told = Progress(share=share, doing=doing, left=left, version=self._version, **more)
+        write_bytes(self.job.folder / "progress.json", told.model_dump_json().encode())
         ended = time.monotonic()
         self._due = ended + max(PICTURE_SECONDS, (ended - now) / COSTS)
 
@@ -120,7 +119,7 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
         n = step.iteration + (not step.final)
         share = 1.0 if step.final else session.recipe.share_done(step.scale, n)
         losses = {t.name: t.raw for t in step.terms} | {"total": step.total}
-        facts = {"size": [step.size[1], step.size[0]], "step": step.step, "losses": losses}
+        facts = {"size": (step.size[1], step.size[0]), "step": step.step, "losses": losses}
         teller.tell(share, "painting", lambda: session.run.pastiche, facts, step.final)
         if stopping.is_set() and not step.final:
             _close(steps)

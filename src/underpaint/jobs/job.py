@@ -13,7 +13,6 @@ result/          the folder of the run or the explanation
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 import shutil
@@ -75,6 +74,37 @@ class Order(BaseModel):
     def masks(self, files: Mapping[str, Any]) -> dict[str, Any]:
         """The masks among pictures by role, as arguments of `underpaint.start`."""
         return {"protect": self.protect} | {role: files[role] for role in MASKS if role in files}
+
+
+class Standing(BaseModel):
+    """state.json: where a job stands, and since when, seconds since 1970."""
+
+    state: State = "failed"
+    time: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class Progress(BaseModel):
+    """progress.json: how far a job is.
+
+    Attributes:
+        share: 0..1.
+        doing: in a word or two.
+        left: seconds; None where that cannot be told yet.
+        version: how often its picture has been another one.
+        size: width and height of that picture, pixels.
+        step, losses: of a run, the last one made and its terms.
+        painted, coalitions: of an explanation, how many are painted, and of how many.
+    """
+
+    share: float = Field(0.0, ge=0, le=1)
+    doing: str = "starting"
+    left: float | None = Field(None, ge=0, allow_inf_nan=False)
+    version: int = Field(0, ge=0)
+    size: tuple[int, int] | None = None
+    step: int = Field(0, ge=0)
+    losses: dict[str, float] = Field(default_factory=dict)
+    painted: int | None = Field(None, ge=0)
+    coalitions: int | None = Field(None, ge=0)
 
 
 class Job:
@@ -144,27 +174,29 @@ class Job:
         except (OSError, ValidationError) as error:
             raise UnderpaintError(f"{path}: cannot be read ({type(error).__name__}); remove this job") from None
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _standing(self) -> Standing:
         try:
-            return dict(json.loads((self.folder / name).read_bytes()))
-        except (OSError, ValueError):
-            return {}
+            return Standing.model_validate_json((self.folder / "state.json").read_bytes())
+        except (OSError, ValidationError):
+            return Standing()
 
     @property
     def state(self) -> State:
-        """Where it stands."""
-        found: State = self._read("state.json").get("state", "failed")
-        return found
+        """Where it stands; failed where that cannot be read."""
+        return self._standing().state
 
     @property
     def changed(self) -> float:
         """When the state last changed, seconds since 1970."""
-        return float(self._read("state.json").get("time", 0.0))
+        return self._standing().time
 
     @property
-    def progress(self) -> dict[str, Any]:
-        """What the child last told: `share` 0..1, `doing`, `left` (seconds), `size`, `losses`, `version` of the picture."""
-        return self._read("progress.json")
+    def progress(self) -> Progress:
+        """What the child last told; nothing where that cannot be read."""
+        try:
+            return Progress.model_validate_json((self.folder / "progress.json").read_bytes())
+        except (OSError, ValidationError):
+            return Progress()
 
     @property
     def error(self) -> str:
@@ -197,7 +229,7 @@ class Job:
 
     def change(self, state: State) -> None:
         """Puts it into a state."""
-        write_bytes(self.folder / "state.json", json.dumps({"state": state, "time": time.time()}).encode())
+        write_bytes(self.folder / "state.json", Standing(state=state, time=time.time()).model_dump_json().encode())
 
     @property
     def bytes(self) -> int:

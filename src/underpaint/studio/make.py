@@ -185,4 +185,4 @@ class Make:
         state, progress = job.state, job.progress
         place = self.runner.place(job) if state == "queued" else None
         ticks = before.ticks + 1 if before is not None and state == "running" else 0
-        return Look(name, state, progress.get("share"), progress.get("version"), place, ticks)
+        return Look(name, state, progress.share, progress.version, place, ticks)

@@ -53,7 +53,7 @@ class Understand:
         if job is None or job.order.kind != "explain":
             return ("" if seen else gr.skip()), (views.explained(None) if seen else gr.skip()), ()
         progress = job.progress
-        now = name, job.state, progress.get("painted"), progress.get("share")
+        now = name, job.state, progress.painted, progress.share
         if seen == now:
             return gr.skip(), gr.skip(), now
         same = bool(seen) and seen[:3] == now[:3]

@@ -22,19 +22,19 @@ def status(runner: Runner, job: Job | None) -> str:
     if job is None:
         return '<div role="status">Choose pictures, then start.</div>'
     state, progress = job.state, job.progress
-    share = 1.0 if state == "finished" else float(progress.get("share", 0.0))
+    share = 1.0 if state == "finished" else progress.share
     words = {
         "queued": f"waiting, {runner.place(job) or 0} before it",
-        "running": f"{progress.get('doing', 'starting')}, {share:.0%}",
+        "running": f"{progress.doing}, {share:.0%}",
         "paused": f"paused at {share:.0%}",
         "stopped": f"stopped at {share:.0%}; what there is is kept",
         "finished": "finished",
         "failed": f"failed: {plain(job.error, runner.runs)}",
     }[state]
-    if state == "running" and progress.get("left"):
-        words += f", about {duration(progress['left'])} left"
-    if state == "running" and progress.get("coalitions"):
-        words += f", {progress['painted']} of {progress['coalitions']} coalitions"
+    if state == "running" and progress.left:
+        words += f", about {duration(progress.left)} left"
+    if state == "running" and progress.coalitions:
+        words += f", {progress.painted or 0} of {progress.coalitions} coalitions"
     kind = {"stylize": "Painting", "explain": "Explanation"}[job.order.kind]
     bar = f'<div class="bar"><div style="width: {100 * share:.1f}%"></div></div>'
     title = f"<strong>{kind}: {escape(job.title)}</strong>"
@@ -43,7 +43,7 @@ def status(runner: Runner, job: Job | None) -> str:
 
 def picture(job: Job | None) -> str:
     """The picture as it stands."""
-    version = 0 if job is None else int(job.progress.get("version", 0))
+    version = 0 if job is None else job.progress.version
     if job is None or not version:
         return NOTHING
     source = f"live/{job.name}?v={version}" if job.state != "finished" else f"pastiche/{job.name}"
