@@ -152,7 +152,9 @@ def odd_array(data, array):
             if array.dtype.kind == "i"
             else np.full(array.shape, 1e38, np.float32)
         )
-    return np.zeros((0, *array.shape[1:]), array.dtype) if way == "empty" else array.astype(np.int64)
+    return (
+        np.zeros((0, *array.shape[1:]), array.dtype) if way == "empty" or array.dtype.kind == "U" else array.astype(np.int64)
+    )
 
 
 def odd_arrays(data, path):

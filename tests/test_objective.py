@@ -124,7 +124,7 @@ def test_a_style_like_the_content_is_not_blown_up():
     terms = stage.objective.evaluate(picture_tensor()).terms
     styled = ("style", "color")
     assert all(term.raw < 1e-6 for term in terms if term.name.startswith(styled))
-    assert next(term.raw for term in terms if term.name == "palette") < 1
+    assert next(term.raw for term in terms if term.name == "palette") < 1 + 1e-6  # rounding differs by processor
     moved = stage.objective.evaluate(picture_tensor(1)).terms
     assert max(term.raw for term in moved if term.name.startswith((*styled, "palette"))) < 100
 

@@ -1,6 +1,7 @@
 """What is protected: the content term's weights by position, the mask on its way through a run, and faces."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_a_run_keeps_its_mask(pair, tmp_path, monkeypatch):
 
     def mask(content):
         looked.append(content.name)
-        return images.Picture(np.repeat(drawn[..., None], 3, 2), None, "faces", "0" * 64)
+        return replace(images.of_samples(np.repeat(drawn[..., None], 3, 2), None), name="faces")
 
     monkeypatch.setattr(faces, "mask", mask)
     made = session.start(*pair, protect="faces", protect_weight=30, out=tmp_path / "run", **FAST)

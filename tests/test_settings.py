@@ -56,7 +56,7 @@ def everything(pair, weights, folder):
     found.append(larger.pastiche.tobytes())
     made = underpaint.ablate(*pair, out=folder / "ablation", configs=["all", "drop:relu1_1"], **named)
     with (made.folder / "coalitions.csv").open(encoding="utf-8", newline="") as file:
-        found.append([row | {"seconds": ""} for row in csv.DictReader(file)])
+        found.append([row | {"seconds": "", "check": ""} for row in csv.DictReader(file)])
     why = underpaint.explain(*pair, out=folder / "why", **named)
     found += [(why.folder / name).read_bytes() for name in ("attribution.csv", "cross.csv", "pastiche.png")]
     assert seen() == before
