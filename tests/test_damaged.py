@@ -260,6 +260,7 @@ def told_of(found):
     return found.shapley, found.state, found.verdict, found.acted_in(region), found.origin(found.players[0], region)
 
 
+@pytest.mark.timeout(7200)
 @settings(
     max_examples=EXAMPLES,
     derandomize=True,

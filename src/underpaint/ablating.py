@@ -190,7 +190,7 @@ def resume(folder: str | Path, options: Options | None = None) -> Ablating:
     Raises:
         UnderpaintError: not the folder of an ablation, or its pictures or weights are not to be had.
     """
-    folder = Path(folder)
+    folder = named_path(folder, "resume")
     facts, options = read_facts(folder), options or Options()
     if options.weights is None and "networks" in facts:
         options = replace(options, weights=session.own_weights(facts))

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from underpaint import documents
 from underpaint.adam import Adam
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.files import spelt, write_bytes
 from underpaint.lbfgs import LBFGS, InverseHessian, Pair
 from underpaint.ledger import Ledger
 from underpaint.optimise import State
@@ -104,7 +104,7 @@ def read(path: Path, device: torch.device) -> Checkpoint:
     if not path.is_file():
         raise UnderpaintError(f"{path}: no checkpoint here; name the folder of a run that was started")
     with documents.told(path, "start the run again"):
-        with safe_open(path, "pt") as file:
+        with spelt(path) as plain, safe_open(plain, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("format") not in (FORMAT, *OLDER):

@@ -18,6 +18,7 @@ from underpaint.attribution import Attribution
 from underpaint.coalitions import groups
 from underpaint.errors import UnderpaintError
 from underpaint.explaining import Settings
+from underpaint.files import named
 from underpaint.game import Game
 from underpaint.judges import HEADLINE
 from underpaint.recipe import Recipe, make
@@ -41,7 +42,7 @@ class Evidence:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = named(folder, "folder")
         self.kind: Kind = self._kind()
 
     def _kind(self) -> Kind:
@@ -170,7 +171,7 @@ class Evidence:
     def ledger(self) -> dict[str, np.ndarray]:
         """`start`, one column a term, `clamp` and `pastiche`: (3, H, W)."""
         self._finished()
-        return records.read_ledger(self.folder)
+        return records.read_ledger(self.folder, self.players)
 
     @cached_property
     def spatial(self) -> records.Spatial:

@@ -246,8 +246,9 @@ def resume(
     Raises:
         UnderpaintError: not the folder of an explanation, or its pictures or weights are not to be had.
     """
-    read_settings(Path(folder))  # is it one at all?
-    return _resume(Owner(Path(folder)), options, seeds, check_sanity, permutations)
+    folder = named(folder, "resume")
+    read_settings(folder)  # is it one at all?
+    return _resume(Owner(folder), options, seeds, check_sanity, permutations)
 
 
 def _resume(owner: Owner, options: Options | None, seeds: int, check_sanity: bool, permutations: int | None) -> Explaining:

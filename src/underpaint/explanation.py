@@ -31,6 +31,7 @@ from underpaint.captions import captioned, listed, short
 from underpaint.coalitions import groups, label, mask_of
 from underpaint.errors import UnderpaintError
 from underpaint.explaining import Explaining
+from underpaint.files import named
 from underpaint.game import Estimate, Game
 from underpaint.images import Source
 from underpaint.judges import DEPTHS, HEADLINE, SEES
@@ -74,7 +75,7 @@ class Explanation:
         Raises:
             UnderpaintError: not the folder of a finished explanation.
         """
-        folder = Path(folder)
+        folder = named(folder, "explanation")
         settings = explaining.read_settings(folder)
         if not (folder / records.VALIDATION).exists():
             raise UnderpaintError(f"{folder}: this explanation is not finished; go on with it: {commands.resume(folder)}")
@@ -105,7 +106,7 @@ class Explanation:
 
     def ledger(self) -> dict[str, np.ndarray]:
         """`start`, one column a term, `clamp` and `pastiche`: (3, H, W) float32, 0..1 pixel values."""
-        return records.read_ledger(self.folder)
+        return records.read_ledger(self.folder, self.players)
 
     def acted_in(self, region: np.ndarray) -> dict[str, float]:
         """Each term's share of how a region of the pastiche changed: Σ column · change over it, of Σ ‖change‖².

@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import secrets
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from underpaint.errors import UnderpaintError
@@ -90,9 +92,29 @@ def named(path: str | os.PathLike[str], field: str) -> Path:
     """A path that somebody gave.
 
     Raises:
-        UnderpaintError: it is empty (which would mean the current folder), or no operating system takes it.
+        UnderpaintError: it is empty (which would mean the current folder), or the operating system does not take it.
     """
     text = os.fspath(path)
     if not text or "\0" in text:
         raise UnderpaintError(f"{field}: {'holds a zero byte' if text else 'is empty'}; name a file or folder")
+    try:
+        os.lstat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # too long, or in a folder that may not be looked into
+        raise UnderpaintError(f"{field} {text}: {error.strerror}; name another") from None
     return Path(path)
+
+
+@contextlib.contextmanager
+def spelt(path: Path) -> Iterator[Path]:
+    """The file under a name that a library takes which knows UTF-8 alone: its own, or that of a link to it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "file"
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path

@@ -222,7 +222,7 @@ def write(
     Raises:
         UnderpaintError: unknown ending, 16-bit JPEG, or a file that cannot be written.
     """
-    path, text = Path(path), dict(metadata or {})
+    path, text = named(path, "file"), dict(metadata or {})
     check_writable_name(path)
     jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     if bits not in (8, 16) or (jpeg and bits == 16):

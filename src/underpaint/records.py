@@ -63,17 +63,21 @@ def write_ledger(
     return closure(read_ledger(folder))
 
 
-def read_ledger(folder: Path) -> dict[str, np.ndarray]:
+def read_ledger(folder: Path, layers: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """The pictures of ledger.npz, (3, H, W) float32 by name.
 
+    Args:
+        layers: the style layers, each of which has to have a column.
+
     Raises:
-        UnderpaintError: missing or damaged.
+        UnderpaintError: missing, damaged, or of other layers.
     """
     path = folder / LEDGER
     found = documents.read_arrays(path, AGAIN)
     with documents.told(path, AGAIN):
         shape = found[PASTICHE].shape
-        if not {START, CLAMP} <= found.keys() or len(shape) != 3 or shape[0] != 3 or not all(shape):
+        needed = {START, CLAMP, *(f"style/{layer}" for layer in layers)}
+        if not needed <= found.keys() or len(shape) != 3 or shape[0] != 3 or not all(shape):
             raise ValueError("it is no ledger")
         if any(each.shape != shape or each.dtype != np.float32 for each in found.values()):
             raise ValueError("its pictures differ in size or kind")

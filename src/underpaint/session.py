@@ -482,14 +482,13 @@ def resume(folder: str | Path, options: Options | None = None) -> Session:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
     folder = named(folder, "resume")
-    if (Path(folder) / SETTINGS).exists():
-        raise UnderpaintError(f"{folder}: is an explanation; go on with it: {commands.resume(Path(folder))}")
-    if read_facts(Path(folder))["status"] == "finished":
-        size = recipe_of(read_facts(Path(folder)), Path(folder)).size
-        raise UnderpaintError(
-            f"{folder}: this run is finished; carry it to a larger size: {commands.carry(Path(folder), size)}"
-        )
-    return reopen(Owner(Path(folder)), options)
+    if (folder / SETTINGS).exists():
+        raise UnderpaintError(f"{folder}: is an explanation; go on with it: {commands.resume(folder)}")
+    facts = read_facts(folder)
+    if facts["status"] == "finished":
+        size = recipe_of(facts, folder).size
+        raise UnderpaintError(f"{folder}: this run is finished; carry it to a larger size: {commands.carry(folder, size)}")
+    return reopen(Owner(folder), options)
 
 
 def reopen(owner: Owner, options: Options | None = None) -> Session:
@@ -530,7 +529,12 @@ def _as_before(options: Options, facts: Mapping[str, Any]) -> Options:
 def own_weights(facts: Mapping[str, Any]) -> Path | None:
     """The weights file that a run was made with, if it is one that had to be found and is still there."""
     last = facts["networks"][-1]
-    return Path(last["path"]) if last["name"] in registry.FILES and Path(last["path"]).is_file() else None
+    if last["name"] not in registry.FILES:
+        return None
+    try:
+        return named(last["path"], "weights") if Path(last["path"]).is_file() else None
+    except (UnderpaintError, OSError, ValueError):  # no path on this machine
+        return None
 
 
 def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> None:

@@ -31,6 +31,8 @@ def main() -> None:
         code = app(standalone_mode=False, prog_name="underpaint")
     except UnderpaintError as error:
         _end(str(error))
+    except OSError as error:  # of the machine (a full disk, a folder that may not be looked into), not of this program
+        _end(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     except typer.TyperException as error:
         _end(*_misused(error))
     except (KeyboardInterrupt, typer.Abort):

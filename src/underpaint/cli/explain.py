@@ -33,6 +33,7 @@ from underpaint.cli.options import (
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on
 from underpaint.errors import UnderpaintError
+from underpaint.files import named
 
 
 @app.command()
@@ -108,7 +109,7 @@ def where(
     numbers = numbers_of("--box", box, int)
     if numbers is None or len(numbers) != 4:
         raise UnderpaintError(f"--box {box}: give LEFT,TOP,WIDTH,HEIGHT, e.g. 40,30,64,64")
-    path = out or folder / "where.png"
+    path = folder / "where.png" if out is None else named(out, "--out")
     if out is not None and path.exists():
         raise UnderpaintError(f"{path}: is there already; name a new file")
     left, top, width, height = numbers

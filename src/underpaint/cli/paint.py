@@ -38,6 +38,7 @@ from underpaint.cli.options import (
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on, paint_on
 from underpaint.errors import UnderpaintError
+from underpaint.files import named
 
 
 @app.command()
@@ -176,6 +177,7 @@ def resume(
     from underpaint import ablating, explaining, session
     from underpaint.run import SETTINGS
 
+    folder = named(folder, "resume")
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
     if (folder / SETTINGS).exists():
         explain_on(explaining.resume(folder, options), quiet, as_json)
@@ -195,7 +197,7 @@ def save(
     """Write a run's picture in another format or at 16 bits, the recipe in its metadata."""
     from underpaint.run import Run
 
-    if file.exists():
+    if named(file, "file").exists():
         raise UnderpaintError(f"{file}: is there already; name a new file")
     Run.load(folder).save(file, bits, new=True)
 

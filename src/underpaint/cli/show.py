@@ -20,6 +20,7 @@ from underpaint.cli.options import (
 )
 from underpaint.cli.terminal import answer, app, console, note
 from underpaint.errors import UnderpaintError, printable
+from underpaint.files import named
 
 
 @app.command()
@@ -76,7 +77,7 @@ def compare(
     """Measure several pastiches alike: style, colour, strokes, structure kept, perceptual distance."""
     from underpaint import comparing
 
-    if out is not None and out.exists():
+    if out is not None and named(out, "--out").exists():
         raise UnderpaintError(f"--out {out}: is there already; name a new file")
     options = options_of(weights, device, False, 0, quiet)
     columns = (TextColumn("{task.description}", markup=False), BarColumn())

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from underpaint.errors import UnderpaintError
+from underpaint.files import spelt
 from underpaint.networks.chain import Chain, Convolution, Link, Pooling
 from underpaint.networks.vgg import keras_name, layer_names, pool_before
 
@@ -36,7 +37,7 @@ def load(file: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
 
     stems = tuple(f"{keras_name(layer)}." for layer in layers)
     try:
-        with safe_open(file, "pt") as opened:
+        with spelt(file) as plain, safe_open(plain, "pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(stems)}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UnderpaintError(f"{file}: damaged ({error}); install underpaint again") from None

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import SHARED
+from underpaint.files import SHARED, spelt
 
 Progress = Callable[[int, int | None], None]
 VARIABLE, CACHE_VARIABLE = "UNDERPAINT_WEIGHTS", "UNDERPAINT_CACHE"
@@ -255,7 +255,7 @@ def read_tensors(path: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with spelt(path) as plain, safe_open(plain, "pt") as file:
             if missing := sorted(set(names) - set(file.keys())):
                 raise UnderpaintError(f"weights {path}: has no {missing[0]}; is it another network's?")
             return {name: file.get_tensor(name).float() for name in names}

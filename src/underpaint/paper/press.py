@@ -8,7 +8,7 @@ from pathlib import Path
 
 from underpaint.errors import UnderpaintError
 from underpaint.evidence import Evidence
-from underpaint.files import write_bytes
+from underpaint.files import named, write_bytes
 from underpaint.owner import Owner
 from underpaint.paper import figures, methods, tables
 
@@ -32,7 +32,7 @@ class Press:
 
     def __init__(self, folder: str | Path, formats: Sequence[str] = ("pdf",), out: str | Path | None = None) -> None:
         self.evidence, self.formats = Evidence(folder), tuple(dict.fromkeys(formats))
-        self.out = Path(out) if out is not None else self.evidence.folder / FOLDER
+        self.out = named(out, "--out") if out is not None else self.evidence.folder / FOLDER
         self._careful = out is not None
         self.missing: list[str] = []
         for kind in self.formats:
