@@ -3,8 +3,8 @@
     python benchmarks/kills.py --kills 100
 
 Each folder must then hold the files of a run that nobody disturbed: same names, same bytes, same tables, but for what tells
-of time and machine (`TIMED`, and the columns `seconds` and `check`). Commands are forked from this process, which has imported everything:
-so a kill is not spent on imports.
+of time and machine (`TIMED`, and the columns `seconds` and `check`). Commands are forked from this process, which has
+imported everything: so a kill is not spent on imports.
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ class Folder:
 
 def _table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: cell for name, cell in row.items() if name not in ("seconds", "check")} for row in csv.DictReader(file)]
+        return [
+            {name: cell for name, cell in row.items() if name not in ("seconds", "check")} for row in csv.DictReader(file)
+        ]
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
