@@ -1,7 +1,8 @@
 # `make demo` sets up what painting needs and paints a sample, `make why` explains it, `make test` sets up the rest and passes
-# the tests, `make docs` sets up and builds the documentation's pages into site/.
+# the tests but for the longest, which `make test-all` passes too, `make docs` sets up and builds the documentation's pages into site/.
 PYTHON ?= python3.11
 VENV := .venv
+TESTS := -n auto --maxprocesses 4 --dist worksteal
 
 # What painting needs, and no more. Modules are compiled when they are first imported: most never are.
 $(VENV)/light: pyproject.toml constraints.txt
@@ -26,6 +27,9 @@ test: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest $(TESTS)
 
-.PHONY: demo why docs test
+test-all: $(VENV)/ready
+	$(VENV)/bin/python -m pytest -m "" $(TESTS)
+
+.PHONY: demo why docs test test-all

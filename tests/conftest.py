@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import underpaint
@@ -85,32 +86,50 @@ def reference_pictures():
     return pictures, style
 
 
-@pytest.fixture
-def tiny_weights(tmp_path):
+def write_tiny_weights(folder):
     """A safetensors file of a tiny VGG-19, for runs that take a second."""
     from safetensors.torch import save_file
 
-    path = tmp_path / "tiny.safetensors"
+    path = folder / "tiny.safetensors"
     save_file(random_tensors(), path)
     return path
 
 
-@pytest.fixture
-def pair(tmp_path):
+def write_pair(folder):
+    """Two small pictures."""
     generator = np.random.default_rng(0)
     for name in ("content", "style"):
         small = generator.integers(0, 255, (12, 16, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
-    return tmp_path / "content.png", tmp_path / "style.png"
+        Image.fromarray(small).resize((128, 96), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder / "content.png", folder / "style.png"
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    return write_tiny_weights(tmp_path)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return write_pair(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def compact_explained(tmp_path_factory):
-    """A small explanation by the compact network, its page beside it. It is settled: everything is said of it."""
+    """A small explanation by the compact network, its page beside it. It is settled: everything is said of it. The first
+    worker that needs it makes it; the others wait and read it."""
+    shared = os.environ.get("PYTEST_XDIST_WORKER") is not None
+    folder = tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("report")
+    with FileLock(folder / "report.lock"):
+        if (folder / "why/report.html").exists():
+            return underpaint.Explanation.load(folder / "why")
+        return explained_by_compact(folder)
+
+
+def explained_by_compact(folder):
     from underpaint import samples
     from underpaint.report import page
 
-    folder = tmp_path_factory.mktemp("report")
     content = np.asarray(Image.fromarray(samples.photograph("astronaut")).resize((128, 96)))
     y, x = np.mgrid[:96, :128]
     waves = np.sin(x / 4 + y / 6)

@@ -200,6 +200,7 @@ def test_a_command_says_what_it_takes_and_a_resumed_run_keeps_it(command, machin
     assert (tmp_path / "s/pastiche.png").read_bytes() == (tmp_path / "whole/pastiche.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_explanations_and_ablations_keep_theirs(command, machine, monkeypatch, pair, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS")
     for name, file, more in (("explain", "run.json", []), ("ablate", "ablation.json", ["--configs", "all"])):

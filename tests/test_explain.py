@@ -2,16 +2,19 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import underpaint
-from conftest import random_tensors
+from conftest import random_tensors, write_pair, write_tiny_weights
 from test_ledger import ADAM, picture, scene
 from underpaint import ablating, explaining, records
 from underpaint.account import Account, kappa
@@ -29,6 +32,7 @@ from underpaint.optimise import optimise
 from underpaint.path import JudgePath
 from underpaint.recipe import make
 from underpaint.scene import Pictures, Scene
+from underpaint.table import Table
 from underpaint.validation import Checks, concordance, deletion_curve, faithfulness, state_of
 from underpaint.verdict import verdict
 
@@ -322,10 +326,18 @@ def command(pair, out, weights, *more):
     return [sys.executable, "-m", "underpaint", *map(str, words)]
 
 
+@pytest.fixture(scope="module")
+def explained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explained")
+    arguments = {"network": "vgg19", "weights": write_tiny_weights(folder), "size": 64, "preset": "draft"}
+    return underpaint.explain(*write_pair(folder), out=folder / "why", **arguments)
+
+
 @pytest.fixture
-def explained(pair, tmp_path, tiny_weights):
-    arguments = {"network": "vgg19", "weights": tiny_weights, "size": 64, "preset": "draft"}
-    return underpaint.explain(*pair, out=tmp_path / "why", **arguments)
+def explained(explained_once, tmp_path):
+    """An explanation in a folder of its own."""
+    folder = Path(shutil.copytree(explained_once.folder, tmp_path / "why"))
+    return replace(explained_once, folder=folder, table=Table(folder, explained_once.players))
 
 
 def table(path):
@@ -406,6 +418,7 @@ def test_asking_again_paints_nothing_and_more_seeds_paint_more(explained, pair, 
         underpaint.start(*pair, **arguments)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_as_if_nothing_had_happened(pair, tmp_path, tiny_weights, explained):
     folder = tmp_path / "killed"
     for reached in ("checkpoint.safetensors", "coalitions/relu1_1+relu2_1.png"):

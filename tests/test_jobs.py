@@ -136,6 +136,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_runner_takes_its_child_along_and_the_next_one_goes_on(pictures, tmp_path, pair):
     runs, many = tmp_path / "runs", {"iterations": [40], "size": 64}
     first = Runner(runs, device="cpu", workers=0)

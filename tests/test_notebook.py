@@ -18,6 +18,7 @@ def sources(notebook):
     return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
 
+@pytest.mark.slow
 def test_every_cell_runs(tmp_path):
     command = [sys.executable, ROOT / "notebooks/build.py", "--size", 128, "--preset", "draft", "--out", tmp_path / "n.ipynb"]
     told = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)

@@ -83,7 +83,14 @@ def typed(words, monkeypatch):
     return code, err.getvalue()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if lines_of(page)], ids=lambda page: page.name)
+LONG = ("tutorial.md", "explain.md")
+"""Pages whose commands take longest: for `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.name in LONG), id=p.name) for p in PAGES if lines_of(p)],
+)
 def test_every_command(page, small, monkeypatch):
     monkeypatch.setattr("underpaint.studio.server.serve", lambda *_: None)
     if page.name == "quality.md":

@@ -89,7 +89,10 @@ def test_a_dummy_gets_nothing_for_sure():
     assert (found.value, found.error) == (0, 0)
 
 
-@pytest.mark.parametrize("sigma", [0.0, 0.03, 0.3])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize("sigma", [pytest.param(0.0, marks=slow), 0.03, pytest.param(0.3, marks=slow)])
 def test_intervals_hold_what_they_promise(sigma):
     """Random orders of random games, with and without noise of the values: 95 % of the intervals hold the truth, of Shapley
     values and of differences."""

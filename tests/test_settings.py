@@ -63,6 +63,7 @@ def everything(pair, weights, folder):
     return found
 
 
+@pytest.mark.slow
 def test_the_callers_settings_change_nothing(pair, tiny_weights, tmp_path):
     plainly = everything(pair, tiny_weights, tmp_path / "plainly")
     for name, setting in SETTINGS.items():

@@ -144,6 +144,7 @@ def test_upload_paint_watch_and_keep(visit, server, pair):
     assert "underpaint stylize inputs/content.png inputs/style1.png --size 160" in tab.inner_text("body")
 
 
+@pytest.mark.slow
 def test_pause_reload_and_resume(visit, server, pair):
     tab = visit.tab
     choose(tab, pair, size=256, preset="fine")  # long enough not to end by itself
@@ -163,6 +164,7 @@ def test_pause_reload_and_resume(visit, server, pair):
     assert "what there is is kept" in tab.inner_text("#status")
 
 
+@pytest.mark.slow
 def test_explain_and_take_paint_away(visit, server, pair):
     tab = visit.tab
     choose(tab, pair)
@@ -272,6 +274,7 @@ def test_time_and_memory_are_told_before_anything_starts(visit, server, pair):
     wait_for(lambda: words.inner_text() != small)
 
 
+@pytest.mark.slow
 def test_the_oldest_runs_go_with_consent_alone(chromium, pair, tmp_path):
     server = Server(tmp_path / "runs")
     found = Visit(chromium, server.address, viewport=WIDTHS["desktop"])
@@ -334,6 +337,7 @@ def test_bad_uploads_get_a_clear_word_and_the_server_lives(visit, server, pair, 
     assert server.ask("GET", "/") == 200
 
 
+@pytest.mark.slow
 def test_two_visitors_at_once(chromium, server, pair):
     first, second = (Visit(chromium, server.address, viewport=WIDTHS[kind]) for kind in WIDTHS)
     for each in (first, second):
@@ -349,6 +353,7 @@ def test_two_visitors_at_once(chromium, server, pair):
     assert all(order["visitor"] for order in orders)
 
 
+@pytest.mark.slow
 def test_killed_in_mid_run_the_next_server_has_the_run(chromium, pair, tmp_path):
     server = Server(tmp_path / "runs")
     found = Visit(chromium, server.address, viewport=WIDTHS["desktop"])
@@ -393,6 +398,7 @@ def test_every_tab_fits_and_axe_finds_nothing_serious(chromium, server, pair, ki
     found.check()
 
 
+@pytest.mark.slow
 def test_a_card_opens_its_run_and_its_address_can_be_passed_on(visit, chromium, server, pair):
     tab, before = visit.tab, len(server.folders())
     for place, size in enumerate((64, 80), before):

@@ -164,6 +164,7 @@ def command(folders, weights, out, steps):
     return [sys.executable, "-m", "training.compact", *map(str, words)]
 
 
+@pytest.mark.slow
 def test_training_makes_a_file_and_a_card_and_survives_a_kill(folders, tiny_weights):
     whole = folders / "whole"
     subprocess.run(command(folders, tiny_weights, whole, 8), cwd=ROOT, check=True, capture_output=True)

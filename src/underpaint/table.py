@@ -17,7 +17,7 @@ from underpaint.captions import listed, short
 from underpaint.coalitions import label, mask_of, members
 from underpaint.errors import UnderpaintError
 from underpaint.game import Exact, Game
-from underpaint.judges import SEES
+from underpaint.judges import HEADLINE, SEES
 from underpaint.noise import ratios
 from underpaint.sampled import Order, Sampled
 
@@ -91,6 +91,8 @@ class Table:
         if not PICTURE.fullmatch(picture):
             raise ValueError(f"{picture[:60]!r} is no coalition's picture")
         outcomes = {judge: documents.number(figure) for judge, figure in zip(judges, figures, strict=True) if figure}
+        if blind := {HEADLINE, "content"} - outcomes.keys():
+            raise ValueError(f"the judge {min(blind)!r} has not seen {picture}")
         return Row(int(number), mask, outcomes, documents.number(last_fall), documents.number(seconds), picture)
 
     def picture(self, perturbation: int, mask: int) -> str:
