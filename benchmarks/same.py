@@ -39,19 +39,10 @@ COMMANDS = {
         *("stylize", *PAIR, "--size", "64", "--iterations", "4", "--content-mask", "mask.png"),
         *("--style-mask", "mask.png", "--protect", "mask.png", "--keep-color", "luminance", *COMMON),
     ],
-    "ablation": ["ablate", *PAIR, "--size", "48", "--iterations", "4", "--configs", "all,none,drop:relu1_1", *COMMON],
-    "why": ["explain", *PAIR, "--size", "48", "--iterations", "4", "--style-layers", "relu1_1,relu3_1,relu5_1", *COMMON],
+    "ablation": ["ablate", *PAIR, "--size", "48", "--preset", "draft", "--configs", "all,none,drop:relu1_1", *COMMON],
+    "why": ["explain", *PAIR, "--size", "48", "--preset", "draft", "--style-layers", "relu1_1,relu3_1,relu5_1", *COMMON],
     "shuffled": [
-        "explain",
-        *PAIR,
-        "--size",
-        "32",
-        "--iterations",
-        "3",
-        "--style-layers",
-        "relu1_1,relu2_1",
-        "--sanity",
-        *COMMON,
+        *("explain", *PAIR, "--size", "32", "--preset", "draft", "--style-layers", "relu1_1,relu2_1", "--sanity", *COMMON),
     ],
 }
 AFTER = [["figures", name, "--format", "svg"] for name in ("why", "ablation")]
