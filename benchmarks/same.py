@@ -42,7 +42,7 @@ COMMANDS = {
     "ablation": ["ablate", *PAIR, "--size", "48", "--preset", "draft", "--configs", "all,none,drop:relu1_1", *COMMON],
     "why": ["explain", *PAIR, "--size", "48", "--preset", "draft", "--style-layers", "relu1_1,relu3_1,relu5_1", *COMMON],
     "shuffled": [
-        *("explain", *PAIR, "--size", "32", "--preset", "draft", "--style-layers", "relu1_1,relu2_1", "--sanity", *COMMON),
+        *("explain", *PAIR, "--size", "48", "--preset", "draft", "--style-layers", "relu1_1,relu2_1", "--sanity", *COMMON),
     ],
 }
 AFTER = [["figures", name, "--format", "svg"] for name in ("why", "ablation")]
