@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from underpaint import borders, images
-from underpaint.borders import Margins
+from underpaint.imaging import borders, images
+from underpaint.imaging.borders import Margins
 
 FOLDERS = ("data/paintings", "data/pairs/style")
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")

@@ -28,12 +28,12 @@ import yardstick
 from training import measure, pictures
 from training.states import Moment
 from training.student import TAPS
-from underpaint import images
+from underpaint.imaging import images
 from underpaint.networks import compact, registry
-from underpaint.networks.network import Network
-from underpaint.optimise import optimise
+from underpaint.networks.base import Network
+from underpaint.optimizers.loop import optimise
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 THREADS = 2
 COLUMNS = (*yardstick.FIGURES, "seconds")

@@ -29,16 +29,16 @@ import numpy as np
 from scipy import stats
 
 import yardstick
-from underpaint import explaining, sanity
-from underpaint.account import kappa
-from underpaint.attribution import TIE, judge_cosine
-from underpaint.explanation import Explanation, conclude
-from underpaint.game import Exact, shapley_weights
-from underpaint.optimise import optimise
-from underpaint.painter import open_judge, panel
+from underpaint.explanation import explaining, sanity_checks
+from underpaint.explanation.account.observer import kappa
+from underpaint.explanation.attribution import TIE, judge_cosine
+from underpaint.explanation.coalitions.painter import open_judge, panel
+from underpaint.explanation.result import Explanation, conclude
+from underpaint.explanation.shapley.exact import Exact, shapley_weights
+from underpaint.explanation.validation import concordance
+from underpaint.optimizers.loop import optimise
 from underpaint.recipe import Preset
-from underpaint.session import Session, prepare
-from underpaint.validation import concordance
+from underpaint.runs.session import Session, prepare
 
 THREADS = 2
 SIZE = 256
@@ -95,7 +95,7 @@ def closure(args: argparse.Namespace) -> None:
     for name, fields in cases.items():
         made = session(args, **fields)
         judge = open_judge("compact", made)
-        account = sanity.accountant(made.scene, panel(made.scene, judge, None).style)
+        account = sanity_checks.accountant(made.scene, panel(made.scene, judge, None).style)
         for step in optimise(made.recipe, made.scene.stage, ledger=True):
             account.see(step)
         ledger = step.state.ledger

@@ -29,10 +29,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from underpaint import ablating, cli, explaining, explanation, faces, session
+from underpaint import cli
+from underpaint.explanation import ablating, explaining, result
+from underpaint.imaging import faces
 from underpaint.report import page
+from underpaint.runs import session
 
-IMPORTED = ablating, explaining, explanation, faces, session, page
+IMPORTED = ablating, explaining, result, faces, session, page
 TIMED = ("run.json", "checkpoint.safetensors", "report.html")
 MOST = 4
 """Kills of one folder before it is left to end."""

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 
 import underpaint
-from underpaint import images
-from underpaint.comparing import compare
+from underpaint.imaging import images
+from underpaint.runs.comparing import compare
 
 SIZE = 256
 

@@ -1,4 +1,4 @@
-"""How the values of coalitions scatter, and how often an explanation's intervals hold; makes src/underpaint/noise.json.
+"""How the values of coalitions scatter, and how often an explanation's intervals hold; makes the package's noise.json.
 
     python benchmarks/noise.py tables --size 64 --seeds 5   # whole tables, painted again (an hour; goes on when run again)
     python benchmarks/noise.py keep                         # reads those, keeps J by judge in benchmarks/tables/
@@ -28,12 +28,13 @@ from pathlib import Path
 import numpy as np
 
 import yardstick
-from underpaint import explaining, noise
-from underpaint.coalitions import repeated
-from underpaint.game import Exact, shapley_weights
-from underpaint.judges import HEADLINE
+from underpaint.explanation import explaining
+from underpaint.explanation.coalitions.paint import repeated
+from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.explanation.shapley import noise
+from underpaint.explanation.shapley.exact import Exact, shapley_weights
+from underpaint.quality.panel import HEADLINE
 from underpaint.recipe import Recipe
-from underpaint.table import Row, Table
 
 PLAYERS = tuple(Recipe().style_layers)
 TABLES = Path(__file__).parent / "tables"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from underpaint import images, samples
+from underpaint import samples
+from underpaint.imaging import images
 from underpaint.networks import registry
 
 

@@ -10,8 +10,8 @@ relu4_2, weight 0.015; squared total variation, weight 2; 128 px up to the size 
 carried along, the result an average of the iterates with decay 0.99. It takes 1,000 and then 500 steps at each size.
 
 Departures: VGG-19's weights are Keras', not torchvision's, whose activations have other magnitudes; each layer is scaled to a
-mean activation of 1 over the two pictures. Gaussians are compared as `underpaint.statistics.Wasserstein` does. Needs the
-project's shared folder, as benchmarks/yardstick.py does.
+mean activation of 1 over the two pictures. Gaussians are compared as `underpaint.losses.statistics.Wasserstein` does. Needs
+the project's shared folder, as benchmarks/yardstick.py does.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ import numpy as np
 from PIL import Image
 
 import yardstick
-from underpaint import device, images
+from underpaint.execution import device
+from underpaint.imaging import images
+from underpaint.losses.objective import ContentTerm, StyleTerm, Term
 from underpaint.networks import registry
-from underpaint.networks.network import Network
-from underpaint.objective import ContentTerm, StyleTerm, Term
-from underpaint.optimise import Stage, optimise
+from underpaint.networks.base import Network
+from underpaint.optimizers.loop import Stage, optimise
 from underpaint.recipe import Recipe, make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 WEIGHTS = {"relu1_1": 256, "relu2_1": 64, "relu3_1": 16, "relu4_1": 4, "relu5_1": 1}
 

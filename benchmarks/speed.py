@@ -16,13 +16,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from underpaint import images, samples
-from underpaint.adam import Adam
+from underpaint import samples
+from underpaint.imaging import images
 from underpaint.networks import registry, vgg
 from underpaint.networks import weights as files
 from underpaint.networks.vgg import layer_names
+from underpaint.optimizers.adam import Adam
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 

@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 import yardstick
-from underpaint import images, samples
+from underpaint import samples
+from underpaint.imaging import images
 from underpaint.jobs.job import Job, Order
 from underpaint.jobs.runner import Limits, Runner
 from underpaint.studio.forecast import Forecast

@@ -2,9 +2,9 @@
 
 One row for each: the run alone, beside a process that keeps one core busy, and beside a second run of the same kind; OpenMP's
 threads waiting as they do by default (they spin), asleep at once (OMP_WAIT_POLICY=PASSIVE), and asleep soon, as the commands
-have it (`underpaint.cores.WAITING`); one thread and two. Seconds of painting (the median of the rounds, in which the rows
-take turns, and the slowest), without the start of the process. Then what `--threads auto` chooses, alone and beside the busy
-process.
+have it (`underpaint.execution.cores.WAITING`); one thread and two. Seconds of painting (the median of the rounds, in which
+the rows take turns, and the slowest), without the start of the process. Then what `--threads auto` chooses, alone and beside
+the busy process.
 
 Sample pictures that come with the package; the compact network, float32, `draft`. Figures of a machine that does other work
 besides say little.
@@ -22,7 +22,7 @@ from itertools import product
 from statistics import median
 
 import yardstick
-from underpaint import cores
+from underpaint.execution import cores
 
 RUN = """
 import sys, torch, underpaint

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 import underpaint
-from underpaint import device
+from underpaint.execution import device
 
 FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain", "palette", "strokes", "weave")
 SHARED = Path(__file__).resolve().parents[2] / "shared"

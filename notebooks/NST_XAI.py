@@ -114,8 +114,8 @@ for name, value in run.losses.items():
 # is judged by what nobody optimised: other layers, by another distance, at three sizes.
 
 # %%
-from underpaint import explaining
-from underpaint.explanation import conclude
+from underpaint.explanation import explaining
+from underpaint.explanation.result import conclude
 
 made = explaining.start(content, style, out=OUT, size=SIZE, preset=PRESET)
 shown = display(Markdown("…"), display_id=True)
@@ -241,8 +241,8 @@ display(Markdown("\n".join(rows)))
 # the photograph's structure it kept (SSIM, edges, which places are alike), and how near its colours are to the painting's.
 
 # %%
-from underpaint import comparing
 from underpaint.quality import MEASURES
+from underpaint.runs import comparing
 
 (row,) = comparing.compare([found.folder]).rows
 rows = ["| measure | value | better | what it sees |", "|---|---|---|---|"]
@@ -259,7 +259,7 @@ display(Markdown("\n".join(rows)))
 # (`run.json`), the judge and the interval; `schema.md` in the folder says what every file holds.
 
 # %%
-from underpaint.paper.press import Press
+from underpaint.paper.export import Press
 from underpaint.report import page
 
 print("A page to look at, with sliders that take a layer's paint away:", page.build(found.folder))

@@ -17,8 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 import underpaint
-from underpaint import precision
-from underpaint.networks import vgg
+from underpaint.networks import precision, vgg
 from underpaint.networks.weights import CACHE_VARIABLE
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

@@ -8,7 +8,7 @@ from PIL import Image
 from torch.nn import functional
 
 from underpaint.errors import UnderpaintError
-from underpaint.images import read
+from underpaint.imaging.images import read
 
 
 def refused(action, *words):

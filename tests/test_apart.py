@@ -9,10 +9,11 @@ from PIL import Image
 
 from tests.test_jobs import order
 from tests.web import Studio, Visitor
-from underpaint import images, session
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import images
 from underpaint.jobs import apart, tasks
 from underpaint.jobs.runner import Limits, Runner
+from underpaint.runs import session
 
 HALF = 1 << 29
 

@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from test_objective import network, picture
-from underpaint import borders, images, samples
-from underpaint.borders import Margins
+from underpaint import samples
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import borders, images
+from underpaint.imaging.borders import Margins
 from underpaint.recipe import make
-from underpaint.run import recipe_of
-from underpaint.scene import Pictures, Scene, check, seen
+from underpaint.runs.folder import recipe_of
+from underpaint.runs.scene import Pictures, Scene, check, seen
 
 WHITE, BLACK, GREY, PAPER = (1, 1, 1), (0, 0, 0), (0.55, 0.55, 0.55), (0.93, 0.89, 0.8)
 

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from underpaint import cli, images, png16
+from underpaint import cli
 from underpaint.cli.fields import style_layers_of
-from underpaint.documents import write_json
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import images, png16
 from underpaint.recipe import Recipe, make
+from underpaint.storage.documents import write_json
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_a_border_is_cropped_unless_told_otherwise(run, paint, pair, tmp_path):
 @pytest.mark.parametrize("command", ["stylize", "explain", "ablate"])
 def test_every_command_that_paints_can_leave_borders(run, command, pair, tmp_path, monkeypatch):
     """The flag reaches the recipe; nothing is painted."""
-    from underpaint import session
+    from underpaint.runs import session
 
     asked = []
 

@@ -71,7 +71,8 @@ def test_feature_maps_are_vggs_own(weights_folder):
 
     The goals that were set; relu5_1 (0.22) reaches its on the held-out pictures, and not on every single one.
     """
-    from underpaint import images, samples
+    from underpaint import samples
+    from underpaint.imaging import images
 
     rgb = images.resize(images.read(samples.photograph("chelsea")).rgb, (160, 224))
     image = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]

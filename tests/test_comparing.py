@@ -11,12 +11,12 @@ from PIL import Image
 
 import underpaint
 from tests.helpers import refused
-from underpaint import images
-from underpaint.comparing import Comparison, compare
-from underpaint.documents import write_json
+from underpaint.imaging import images
 from underpaint.networks import registry, weights
 from underpaint.quality import MEASURES, measure
 from underpaint.recipe import Recipe
+from underpaint.runs.comparing import Comparison, compare
+from underpaint.storage.documents import write_json
 
 QUICK = {"network": "vgg19", "size": 96, "iterations": (2,), "smallest": 64}
 

@@ -10,8 +10,9 @@ import torch
 
 import underpaint
 from tests.helpers import refused
-from underpaint import cli, cores
-from underpaint.cores import Cores
+from underpaint import cli
+from underpaint.execution import cores
+from underpaint.execution.cores import Cores
 
 
 @pytest.fixture

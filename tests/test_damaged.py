@@ -23,13 +23,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import underpaint
-from underpaint import ablating, checkpoint, documents, explaining, seals
-from underpaint.comparing import compare
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
+from underpaint.explanation import ablating, explaining
 from underpaint.paper import methods, tables
 from underpaint.report import page
-from underpaint.run import read_checkpoint, read_facts
+from underpaint.report.folder import Evidence
+from underpaint.runs import checkpoint
+from underpaint.runs.comparing import compare
+from underpaint.runs.folder import read_checkpoint, read_facts
+from underpaint.storage import documents, seals
 
 KEPT = Path(__file__).parent / "kept"
 WEIGHTS = KEPT / "tiny.safetensors"

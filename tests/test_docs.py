@@ -123,14 +123,15 @@ def test_the_readme_section_stands_on_the_benchmarks_page(pages):
 
 
 def test_every_attribution_and_judge_is_explained():
-    from underpaint import attribution, judges
+    from underpaint.explanation import attribution
+    from underpaint.quality import panel
 
     text = (ROOT / "docs/attributions.md").read_text(encoding="utf-8")
     source = Path(attribution.__file__).read_text(encoding="utf-8")
     methods = set(re.findall(r'(?:Attribution|_of_game)\(\s*"(\w+)"', source))
     assert len(methods) == 13
     assert [m for m in sorted(methods) if f"### {m}\n" not in text] == []
-    assert [j for j in judges.SEES if f"`{j}`" not in text] == []
+    assert [j for j in panel.SEES if f"`{j}`" not in text] == []
 
 
 def test_the_public_interface_is_documented(pages):

@@ -8,11 +8,12 @@ import matplotlib
 import numpy as np
 
 import underpaint
-from underpaint import convergence, gallery
+from underpaint.explanation import gallery
 from underpaint.paper import figures
 from underpaint.recipe import Recipe
 from underpaint.report import svg
-from underpaint.run import Row
+from underpaint.runs import convergence
+from underpaint.runs.folder import Row
 
 HISTORY = [
     Row(step, 0, term, 1 / (1 + step), 2 / (1 + step), None, 0.0) for step in range(4) for term in ("style/x", "total")

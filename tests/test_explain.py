@@ -16,25 +16,25 @@ import torch
 import underpaint
 from conftest import random_tensors, write_pair, write_tiny_weights
 from test_ledger import ADAM, picture, scene
-from underpaint import ablating, explaining, records
-from underpaint.account import Account, kappa
-from underpaint.adam import Adam
-from underpaint.attribution import Attribution
-from underpaint.coalitions import Painted, paint, perturbed
-from underpaint.cross import CrossMatrix
 from underpaint.errors import UnderpaintError
-from underpaint.explanation import conclude
-from underpaint.game import Exact
-from underpaint.judges import PatchJudge, StyleJudge, held_out
+from underpaint.explanation import ablating, explaining, files
+from underpaint.explanation.account.cross_matrix import CrossMatrix
+from underpaint.explanation.account.judge_path import JudgePath
+from underpaint.explanation.account.observer import Account, kappa
+from underpaint.explanation.attribution import Attribution
+from underpaint.explanation.coalitions.paint import Painted, paint, perturbed
+from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.result import conclude
+from underpaint.explanation.shapley.exact import Exact
+from underpaint.explanation.shapley.noise import Noise
+from underpaint.explanation.validation import Checks, concordance, deletion_curve, faithfulness, state_of
+from underpaint.explanation.verdict import verdict
 from underpaint.networks.vgg import Vgg, layer_names
-from underpaint.noise import Noise
-from underpaint.optimise import optimise
-from underpaint.path import JudgePath
+from underpaint.optimizers.adam import Adam
+from underpaint.optimizers.loop import optimise
+from underpaint.quality.panel import PatchJudge, StyleJudge, held_out
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
-from underpaint.table import Table
-from underpaint.validation import Checks, concordance, deletion_curve, faithfulness, state_of
-from underpaint.verdict import verdict
+from underpaint.runs.scene import Pictures, Scene
 
 PLAYERS = tuple(f"relu{i}_1" for i in range(1, 6))
 LBFGS = {"optimizer": "lbfgs", "iterations": [10]}
@@ -398,9 +398,9 @@ def test_a_box_of_the_pastiche_is_explained(explained, tmp_path):
 
 def test_a_corrupt_ledger_does_not_close(explained):
     ledger = explained.ledger()
-    assert records.closure(ledger) < 1e-4
+    assert files.closure(ledger) < 1e-4
     ledger["style/relu3_1"][0, 3, 3] += 0.01
-    assert records.closure(ledger) > 5e-3
+    assert files.closure(ledger) > 5e-3
 
 
 def test_asking_again_paints_nothing_and_more_seeds_paint_more(explained, pair, tiny_weights):

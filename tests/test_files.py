@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import PRIVATE, write_bytes
+from underpaint.storage.files import PRIVATE, write_bytes
 
 WALK = """
 import os, sys
@@ -30,7 +30,7 @@ def modes(folder):
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 @pytest.mark.parametrize(("umask", "wanted"), [(0o000, 0o644), (0o022, 0o644), (0o077, 0o600)])
 def test_modes_follow_the_umask_and_are_never_for_others_to_write(tmp_path, umask, wanted):
-    code = f"import os; os.umask({umask}); from underpaint.files import *; from pathlib import Path\n"
+    code = f"import os; os.umask({umask}); from underpaint.storage.files import *; from pathlib import Path\n"
     code += f"here = Path({str(tmp_path)!r})\n"
     code += "for name, mode in (('shared', SHARED), ('private', PRIVATE)): write_bytes(here / name, b'x', mode)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import underpaint
 from tests.helpers import refused
-from underpaint import formats, images, png16
+from underpaint.imaging import formats, images, png16
 
 HEIGHT, WIDTH = 40, 48
 

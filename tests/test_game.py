@@ -6,10 +6,10 @@ from math import factorial, sqrt
 import numpy as np
 import pytest
 
-from underpaint.coalitions import check_players, groups, label, mask_of, members, named, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.game import Exact, alone_weights, interaction_weights, left_out_weights, shapley_weights
-from underpaint.noise import Noise
+from underpaint.explanation.coalitions.paint import check_players, groups, label, mask_of, members, named, repeated
+from underpaint.explanation.shapley.exact import Exact, alone_weights, interaction_weights, left_out_weights, shapley_weights
+from underpaint.explanation.shapley.noise import Noise
 
 PLAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 

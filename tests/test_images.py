@@ -10,8 +10,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from underpaint import formats, images, png16
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import formats, images, png16
 
 
 @pytest.fixture

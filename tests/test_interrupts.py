@@ -15,19 +15,24 @@ import pytest
 from safetensors import safe_open
 
 from conftest import random_tensors
-from underpaint import account, adam, convergence, cross, images, lbfgs, ledger, optimise, path, records, run
-from underpaint import session as sessions
-from underpaint.account import Account
-from underpaint.cross import CrossMatrix
+from underpaint.explanation import files
+from underpaint.explanation.account import cross_matrix, judge_path, observer
+from underpaint.explanation.account.cross_matrix import CrossMatrix
+from underpaint.explanation.account.judge_path import JudgePath
+from underpaint.explanation.account.observer import Account
+from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
-from underpaint.owner import Owner
-from underpaint.path import JudgePath
+from underpaint.optimizers import adam, lbfgs, ledger, loop
 from underpaint.recipe import make
-from underpaint.run import create_folder, read_history
-from underpaint.scene import Pictures, Scene
-from underpaint.session import Options, Session, reopen
+from underpaint.runs import convergence
+from underpaint.runs import folder as run
+from underpaint.runs import session as sessions
+from underpaint.runs.folder import create_folder, read_history
+from underpaint.runs.scene import Pictures, Scene
+from underpaint.runs.session import Options, Session, reopen
+from underpaint.storage.owner import Owner
 
-ROOMS = [sessions, optimise, lbfgs, adam, ledger, account, cross, path, run]
+ROOMS = [sessions, loop, lbfgs, adam, ledger, observer, cross_matrix, judge_path, run]
 FILES = {str(Path(room.__file__)) for room in ROOMS}
 EVERY = os.environ.get("UNDERPAINT_EVERY_LINE") == "1"
 """All lines, and each at its first and its last time; otherwise a seeded share of them."""
@@ -89,8 +94,8 @@ class Studio:
     def tables(self, session):
         """The bytes of all that a finished run comes to, but for the seconds and what seals them."""
         folder = session.folder
-        records.write_ledger(folder, session.state.ledger.result, session.state.result, None)
-        records.write_cross(folder, session.account.cross, session.account.path, self.recipe.sizes())
+        files.write_ledger(folder, session.state.ledger.result, session.state.result, None)
+        files.write_cross(folder, session.account.cross, session.account.path, self.recipe.sizes())
         history = [line.rsplit(",", 2)[0] for line in (folder / "history.csv").read_text().splitlines()]
         names = ("pastiche.png", "ledger.npz", "cross.csv")
         return {name: (folder / name).read_bytes() for name in names} | {"history.csv": history}

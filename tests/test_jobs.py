@@ -149,7 +149,7 @@ def test_a_killed_runner_takes_its_child_along_and_the_next_one_goes_on(pictures
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    wait_for(lambda: underpaint.run.read_facts(running.result)["status"] == "stopped")
+    wait_for(lambda: underpaint.runs.folder.read_facts(running.result)["status"] == "stopped")
     assert running.state == "running"  # nobody was there to say otherwise
     second = Runner(runs, device="cpu")
     try:

@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import underpaint
-from underpaint import explaining, recipe
+from underpaint import recipe
 from underpaint.errors import UnderpaintError
-from underpaint.explanation import conclude
+from underpaint.explanation import explaining
+from underpaint.explanation.result import conclude
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
 

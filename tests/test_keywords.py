@@ -7,7 +7,11 @@ from typing import Literal, get_origin, get_type_hints
 import pytest
 
 import underpaint
-from underpaint import ablating, cores, explaining, images, keywords, recipe, session
+from underpaint import recipe
+from underpaint.execution import cores
+from underpaint.explanation import ablating, explaining
+from underpaint.imaging import images
+from underpaint.runs import keywords, session
 
 OWN = {"recipe", "content_mask", "style_mask", "protect", "start_from", "options"}
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from conftest import random_tensors
-from underpaint import images
-from underpaint.lbfgs import LBFGS, InverseHessian
+from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
-from underpaint.optimise import optimise
+from underpaint.optimizers.lbfgs import LBFGS, InverseHessian
+from underpaint.optimizers.loop import optimise
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 NETWORK = Vgg("vgg19", random_tensors(), "relu5_1")
 

@@ -32,7 +32,7 @@ from underpaint.quality import (
 )
 from underpaint.quality import lpips_shapes as shapes
 from underpaint.quality import self_similarity as similarity
-from underpaint.quality.colours import _transport
+from underpaint.quality.colors import _transport
 
 TINY = vgg.Vgg("vgg19", random_tensors(), "relu5_1")
 

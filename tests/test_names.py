@@ -9,12 +9,13 @@ import pytest
 
 import underpaint
 from helpers import refused
-from underpaint import ablating, explaining, images
-from underpaint.comparing import compare
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
-from underpaint.paper.press import Press
+from underpaint.explanation import ablating, explaining
+from underpaint.imaging import images
+from underpaint.paper.export import Press
 from underpaint.report import page
+from underpaint.report.folder import Evidence
+from underpaint.runs.comparing import compare
 
 KEPT = Path(__file__).parent / "kept"
 PAIR = KEPT / "photo.png", KEPT / "painting.png"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from conftest import SHARED
-from underpaint import noise
-from underpaint.game import shapley_weights
-from underpaint.judges import HEADLINE
-from underpaint.noise import Noise, measure, ratios
+from underpaint.explanation.shapley import noise
+from underpaint.explanation.shapley.exact import shapley_weights
+from underpaint.explanation.shapley.noise import Noise, measure, ratios
+from underpaint.quality.panel import HEADLINE
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))

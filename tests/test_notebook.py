@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from underpaint.verdict import WITHHELD
+from underpaint.explanation.verdict import WITHHELD
 
 jupytext = pytest.importorskip("jupytext")
 build = pytest.importorskip("notebooks.build")

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from conftest import random_tensors
-from underpaint import images
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import images
+from underpaint.losses.objective import SmoothnessTerm
+from underpaint.losses.palette import directions
 from underpaint.networks.vgg import Vgg
-from underpaint.objective import SmoothnessTerm
-from underpaint.palette import directions
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 
 def network(dtype=torch.float64):
@@ -31,7 +31,7 @@ def scene(fields=None, styles=(1,), **others):
 
 
 def literal_gram_total(image, stage, recipe, content, style, net):
-    """The preset gatys as the docstring of `underpaint.objective` writes it, by autograd."""
+    """The preset gatys as the docstring of `underpaint.losses.objective` writes it, by autograd."""
     layers = list(recipe.style_layers)
     features, of_content, of_style = (net_autograd(net, x, [*layers, "relu4_2"]) for x in (image, content, style))
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from conftest import random_tensors
-from underpaint import optimise
-from underpaint.adam import EPSILON, Adam
 from underpaint.errors import UnderpaintError
-from underpaint.lbfgs import CURVATURE, LBFGS, SUFFICIENT_DECREASE, InverseHessian, Trial, wolfe
-from underpaint.ledger import resample
+from underpaint.losses.objective import ContentTerm, Objective, SmoothnessTerm
 from underpaint.networks.vgg import Vgg
-from underpaint.objective import ContentTerm, Objective, SmoothnessTerm
-from underpaint.optimise import NotFinite, Stage, draw
+from underpaint.optimizers import loop
+from underpaint.optimizers.adam import EPSILON, Adam
+from underpaint.optimizers.lbfgs import CURVATURE, LBFGS, SUFFICIENT_DECREASE, InverseHessian, Trial, wolfe
+from underpaint.optimizers.ledger import resample
+from underpaint.optimizers.loop import NotFinite, Stage, draw
 from underpaint.recipe import make
 
 
@@ -183,7 +183,7 @@ def stage(sizes, weight=1.0):
 def test_schedule_runs_coarse_to_fine():
     recipe = make({"size": 128, "smallest": 64, "iterations": (2, 3, 5)})
     assert recipe.sizes() == (64, 91, 128)
-    steps = list(optimise.optimise(recipe, stage((64, 91, 128))))
+    steps = list(loop.optimise(recipe, stage((64, 91, 128))))
     assert [(s.scale, s.iteration) for s in steps if not s.final] == [
         *((0, i) for i in range(5)), *((1, i) for i in range(3)), *((2, i) for i in range(2)),
     ]  # fmt: skip
@@ -198,7 +198,7 @@ def test_stopping_rule():
     fields = {"size": 64, "iterations": (200,), "patience": 5}
     count = {}
     for stop in (0.0, 0.3):
-        run = optimise.optimise(make(fields | {"stop": stop}), stage((64,)))
+        run = loop.optimise(make(fields | {"stop": stop}), stage((64,)))
         totals = [s.total for s in run if not s.final]
         count[stop] = len(totals)
         if stop:
@@ -212,7 +212,7 @@ def test_stopping_rule():
 def test_a_loss_that_is_not_finite_stops():
     recipe = make({"size": 64, "iterations": (5,)})
     with pytest.raises(NotFinite, match=r"not finite at step 0 \(smoothness\)") as caught:
-        next(optimise.optimise(recipe, stage((64,), weight=math.inf)))
+        next(loop.optimise(recipe, stage((64,), weight=math.inf)))
     assert isinstance(caught.value, UnderpaintError)
 
 

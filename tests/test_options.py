@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.conftest import random_tensors
 from underpaint import cli
-from underpaint.documents import write_json
 from underpaint.recipe import Recipe
+from underpaint.storage.documents import write_json
 
 SMALL = ["--size", "48", "--recipe", "fast.toml"]
 
@@ -93,7 +93,7 @@ def prepared(monkeypatch):
     for room in ("paint", "explain"):
         for name in ("paint_on", "explain_on", "ablate_on"):
             monkeypatch.setattr(f"underpaint.cli.{room}.{name}", keep, raising=False)
-    monkeypatch.setattr("underpaint.device.computes_bf16", lambda _: True)
+    monkeypatch.setattr("underpaint.execution.device.computes_bf16", lambda _: True)
     return found
 
 
@@ -259,8 +259,8 @@ def draft_run(call, workplace):
 @pytest.mark.parametrize("preset", ["standard", "fine", "gatys"])
 def test_another_preset_brings_its_own_numbers_to_a_run_that_is_carried_on(plain_run, draft_run, workplace, preset):
     """What nobody asked for goes with the old preset; what somebody asked for (one step) stays."""
-    from underpaint import session
     from underpaint.recipe import make
+    from underpaint.runs import session
 
     wanted = make({"preset": preset})
     carried = session.carry_on(draft_run, 64, out=workplace / f"unpainted-{preset}", preset=preset).recipe

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 import underpaint
 from tests.helpers import refused
-from underpaint import explaining
 from underpaint.cli import app
-from underpaint.explanation import conclude
-from underpaint.files import sweep, write_bytes
+from underpaint.explanation import explaining
+from underpaint.explanation.result import conclude
 from underpaint.jobs.runner import Runner
-from underpaint.owner import Owner
+from underpaint.storage.files import sweep, write_bytes
+from underpaint.storage.owner import Owner
 
 KEPT = Path(__file__).parent / "kept"
 WEIGHTS, PHOTO, PAINTING = (str(KEPT / name) for name in ("tiny.safetensors", "photo.png", "painting.png"))

@@ -7,10 +7,11 @@ from skimage.color import rgb2lab
 from torch.nn import functional
 
 from conftest import random_tensors
-from underpaint import images, palette
+from underpaint.imaging import images
+from underpaint.losses import palette
 from underpaint.networks.vgg import Vgg
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 
 def pixels(n, seed):

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import underpaint
-from underpaint import charts
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
 from underpaint.paper import figures, tables
-from underpaint.paper.press import Press
+from underpaint.paper.export import Press
+from underpaint.report import charts
+from underpaint.report.folder import Evidence
 
 METHODS = ["methods.tex", "underpaint.bib"]
 

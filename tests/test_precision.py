@@ -9,9 +9,12 @@ import torch
 
 import underpaint
 from tests.helpers import refused
-from underpaint import ablating, device, estimate, explaining, precision
+from underpaint.execution import device
+from underpaint.explanation import ablating, explaining
+from underpaint.networks import precision
 from underpaint.networks.weights import CACHE_VARIABLE
 from underpaint.recipe import make
+from underpaint.runs import estimate
 
 CPU = torch.device("cpu")
 QUICK = {"network": "vgg19", "size": 64, "iterations": (4, 4), "device": "cpu"}

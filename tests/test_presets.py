@@ -6,10 +6,10 @@ import torch
 
 from conftest import random_tensors
 from test_vgg import literal
-from underpaint import images
+from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
 from underpaint.recipe import PRESETS, Recipe, make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 

@@ -19,10 +19,11 @@ import pytest
 from PIL import Image
 
 import underpaint
-from underpaint import cli, commands, reproduce
-from underpaint.evidence import Evidence
+from underpaint import cli, commands
 from underpaint.paper import methods
 from underpaint.recipe import Recipe, make, said, to_toml
+from underpaint.report import reproduce
+from underpaint.report.folder import Evidence
 
 AWKWARD = [
     "my photo $(id).png",

@@ -13,12 +13,13 @@ from skimage import data
 import underpaint
 from helpers import refused
 from test_objective import half, picture, picture_tensor, scene
-from underpaint import faces, images, session
-from underpaint.coalitions import perturbed
+from underpaint.explanation.coalitions.paint import perturbed
+from underpaint.imaging import faces, images
 from underpaint.recipe import make
-from underpaint.reproduce import command
-from underpaint.run import read_inputs
-from underpaint.scene import Pictures, soft
+from underpaint.report.reproduce import command
+from underpaint.runs import session
+from underpaint.runs.folder import read_inputs
+from underpaint.runs.scene import Pictures, soft
 
 ONLY_CONTENT = {"style_weight": 0, "smoothness": 0}
 

@@ -10,7 +10,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.recipe import PRESETS, Recipe, make, weights_of
-from underpaint.session import _override
+from underpaint.runs.session import _override
 
 
 def test_presets_fill_what_was_not_given():

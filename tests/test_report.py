@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 import underpaint
-from underpaint.documents import write_json
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
-from underpaint.reproduce import command as reproduce
+from underpaint.report.folder import Evidence
+from underpaint.report.reproduce import command as reproduce
+from underpaint.storage.documents import write_json
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_bad_fields(pair, tiny_weights, tmp_path, fields, word):
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(optimizer, pair, tiny_weights, tmp_path, monkeypatch):
-    from underpaint.objective import Evaluation, Objective
+    from underpaint.losses.objective import Evaluation, Objective
 
     real, calls = Objective.evaluate, []
 

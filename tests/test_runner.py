@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.test_jobs import SMALL, order, wait_for
-from underpaint import memory
 from underpaint.errors import UnderpaintError
+from underpaint.execution import memory
 from underpaint.jobs import job as jobs
 from underpaint.jobs import runner as runners
 from underpaint.jobs.job import Job, Order

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import underpaint
 from tests.conftest import random_tensors
 from underpaint import cli, recipe, samples
-from underpaint.documents import write_json
+from underpaint.storage.documents import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

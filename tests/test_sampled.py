@@ -10,22 +10,22 @@ from PIL import Image
 
 import underpaint
 from conftest import random_tensors
-from underpaint import explaining
-from underpaint.attribution import Attribution, of_game
-from underpaint.coalitions import groups, mask_of, repeated
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
-from underpaint.explanation import conclude
-from underpaint.game import Exact, shapley_weights
+from underpaint.explanation import explaining
+from underpaint.explanation.attribution import Attribution, of_game
+from underpaint.explanation.coalitions.paint import groups, mask_of, repeated
+from underpaint.explanation.result import conclude
+from underpaint.explanation.shapley.exact import Exact, shapley_weights
+from underpaint.explanation.shapley.noise import Noise
+from underpaint.explanation.shapley.sampled import PERMUTATIONS, Sampled, arrivals, check_permutations, orders, plan
+from underpaint.explanation.shapley.surrogate import fit
+from underpaint.explanation.validation import Checks, faithfulness
+from underpaint.explanation.verdict import verdict
 from underpaint.networks.vgg import layer_names
-from underpaint.noise import Noise
-from underpaint.paper.press import Press
+from underpaint.paper.export import Press
 from underpaint.report import page
-from underpaint.reproduce import command as reproduce
-from underpaint.sampled import PERMUTATIONS, Sampled, arrivals, check_permutations, orders, plan
-from underpaint.surrogate import fit
-from underpaint.validation import Checks, faithfulness
-from underpaint.verdict import verdict
+from underpaint.report.folder import Evidence
+from underpaint.report.reproduce import command as reproduce
 
 NINE = tuple(name for name in layer_names("vgg19") if name[-1] == "1" or name in ("relu2_2", "relu3_3", "relu4_3", "relu5_2"))
 """A held-out layer is left at each depth."""
@@ -131,7 +131,7 @@ def test_what_players_do_alone_and_left_out_makes_saturating_games_surer(monkeyp
     games = [(saturating(random), drawn(number)) for number in range(40)]
     for name in ("with", "without"):
         if name == "without":
-            monkeypatch.setattr("underpaint.sampled.fit", lambda values: None)
+            monkeypatch.setattr("underpaint.explanation.shapley.sampled.fit", lambda values: None)
         found = [(Sampled(NINE, v, noise=None, orders=some).shapley(), shapley_weights(9) @ v) for v, some in games]
         misses[name] = np.mean([abs(e.value - t) for each, truth in found for e, t in zip(each, truth, strict=True)])
         held[name] = np.mean([e.low <= t <= e.high for each, truth in found for e, t in zip(each, truth, strict=True)])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from underpaint.objective import SmoothnessTerm
+from underpaint.losses.objective import SmoothnessTerm
 
 
 def picture(height=9, width=12, seed=0):

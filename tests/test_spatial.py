@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from test_compact import small_tensors
-from underpaint import spatial
 from underpaint.errors import UnderpaintError
+from underpaint.explanation import spatial
+from underpaint.explanation.spatial import Sources
 from underpaint.networks.compact import Compact
-from underpaint.spatial import Sources
 
 
 class Pixels:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from underpaint.statistics import STATISTICS, Sliced, Wasserstein
+from underpaint.losses.statistics import STATISTICS, Sliced, Wasserstein
 
 
 def features(n, c, seed):

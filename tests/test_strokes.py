@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers import noisy, refused, sample, smooth
-from underpaint.images import read, resize, size_for
+from underpaint.imaging.images import read, resize, size_for
 from underpaint.quality import palette, strokes, weave
 from underpaint.quality.strokes import _coherence, _luma
 

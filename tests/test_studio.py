@@ -463,8 +463,8 @@ def test_a_picture_that_is_replaced_while_it_is_asked_for_arrives_whole(tmp_path
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
-    from underpaint.files import write_bytes
     from underpaint.jobs.runner import Runner
+    from underpaint.storage.files import write_bytes
     from underpaint.studio import routes
 
     folder = tmp_path / "20260101-000000-0123abcd"

@@ -17,10 +17,10 @@ import typer
 from PIL import Image
 
 import underpaint
-from underpaint import charts, cli
+from underpaint import cli
 from underpaint.errors import UnderpaintError
 from underpaint.paper import figures, tables
-from underpaint.report import page, svg
+from underpaint.report import charts, page, svg
 
 NAMES = [
     "photo [edited].png",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from underpaint.statistics import WIDENED, Gaussian, Wasserstein
+from underpaint.losses.statistics import WIDENED, Gaussian, Wasserstein
 
 
 def features(n, c, seed):

@@ -29,13 +29,13 @@ from training.calibrate import calibrate
 from training.finetune import Adam, Batch, Weights, losses
 from training.student import PLANS, Student
 from training.whitening import Whitening
-from underpaint import device
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.execution import device
 from underpaint.networks import registry, weights
+from underpaint.networks.base import Network
 from underpaint.networks.compact import LAYERS, Compact, load
-from underpaint.networks.network import Network
 from underpaint.networks.vgg import keras_name
+from underpaint.storage.files import write_bytes
 
 CALIBRATION_SIDE = 144
 STATE_SIDE = 128

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 
 from training.states import STYLE_LAYERS
 from training.student import Student
+from underpaint.losses.objective import FLOOR
+from underpaint.losses.statistics import matrix
+from underpaint.networks.base import Network
 from underpaint.networks.compact import LAYERS
-from underpaint.networks.network import Network
-from underpaint.objective import FLOOR
-from underpaint.statistics import matrix
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from training.states import Moment, style_gradient
 from training.student import TAPS
-from underpaint.networks.network import Network
+from underpaint.networks.base import Network
 
 
 def residuals(teacher: Network, student: Network, pictures: Sequence[torch.Tensor]) -> dict[str, float]:

@@ -12,8 +12,8 @@ import torch
 from scipy.fft import dctn
 from skimage.color import rgb2gray
 
-from underpaint import images
 from underpaint.errors import UnderpaintError
+from underpaint.imaging import images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 HELD_OUT = 10

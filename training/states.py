@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from underpaint import images
-from underpaint.networks.network import Network
-from underpaint.objective import Objective, StyleTerm
-from underpaint.optimise import Stage, optimise
+from underpaint.imaging import images
+from underpaint.losses.objective import Objective, StyleTerm
+from underpaint.networks.base import Network
+from underpaint.optimizers.loop import Stage, optimise
 from underpaint.recipe import make
-from underpaint.scene import Pictures, Scene
+from underpaint.runs.scene import Pictures, Scene
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 

@@ -8,33 +8,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from underpaint.ablating import Ablation, ablate
     from underpaint.errors import UnderpaintError
-    from underpaint.explanation import Explanation, explain
-    from underpaint.images import Picture
-    from underpaint.optimise import Step
+    from underpaint.explanation.ablating import Ablation, ablate
+    from underpaint.explanation.result import Explanation, explain
+    from underpaint.imaging.images import Picture
+    from underpaint.optimizers.loop import Step
     from underpaint.recipe import Recipe
-    from underpaint.run import Run
-    from underpaint.session import Options, Session, carry_on, resume, start, stylize
+    from underpaint.runs.folder import Run
+    from underpaint.runs.session import Options, Session, carry_on, resume, start, stylize
 
     __version__: str
 
 _HOME = {
-    "Ablation": "ablating",
-    "Explanation": "explanation",
-    "ablate": "ablating",
-    "explain": "explanation",
+    "Ablation": "explanation.ablating",
+    "Explanation": "explanation.result",
+    "ablate": "explanation.ablating",
+    "explain": "explanation.result",
     "UnderpaintError": "errors",
-    "Picture": "images",
-    "Step": "optimise",
+    "Picture": "imaging.images",
+    "Step": "optimizers.loop",
     "Recipe": "recipe",
-    "Run": "run",
-    "Options": "session",
-    "Session": "session",
-    "carry_on": "session",
-    "resume": "session",
-    "start": "session",
-    "stylize": "session",
+    "Run": "runs.folder",
+    "Options": "runs.session",
+    "Session": "runs.session",
+    "carry_on": "runs.session",
+    "resume": "runs.session",
+    "start": "runs.session",
+    "stylize": "runs.session",
 }
 
 __all__ = [

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import underpaint
 from tests.conftest import random_tensors
 from underpaint import samples
-from underpaint.documents import write_json
+from underpaint.storage.documents import write_json
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "tiny.safetensors"

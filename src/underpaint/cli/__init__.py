@@ -11,8 +11,8 @@ import typer
 from underpaint.cli.signals import as_ctrl_c
 from underpaint.cli.terminal import app
 from underpaint.commands import command
-from underpaint.cores import wait_passively
 from underpaint.errors import UnderpaintError, printable
+from underpaint.execution.cores import wait_passively
 
 # The rooms' commands join the application as they are imported; help lists them in this order.
 for _room in ("paint", "explain", "show"):

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from underpaint import cores
 from underpaint.cli.fields import given, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
@@ -33,7 +32,8 @@ from underpaint.cli.options import (
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on
 from underpaint.errors import UnderpaintError
-from underpaint.files import named
+from underpaint.execution import cores
+from underpaint.storage.files import named
 
 
 @app.command()
@@ -71,7 +71,7 @@ def explain(
 ) -> None:
     """Paint CONTENT in the style of STYLE and explain it: which layer painted what, how sure that is, and whether it holds
     when the layer is taken away. The same command goes on where it was stopped."""
-    from underpaint import explaining
+    from underpaint.explanation import explaining
 
     fields, base = run_fields(
         recipe,
@@ -104,7 +104,7 @@ def where(
     as_json: AsJson = False,
 ) -> None:
     """Show which layers painted a box of an explained pastiche, and where in the style picture it comes from."""
-    from underpaint.explanation import Explanation
+    from underpaint.explanation.result import Explanation
 
     numbers = numbers_of("--box", box, int)
     if numbers is None or len(numbers) != 4:
@@ -157,7 +157,7 @@ def ablate(
 ) -> None:
     """Paint CONTENT in the style of STYLE with some of the style layers at a time. The same command goes on where it was
     stopped."""
-    from underpaint import ablating
+    from underpaint.explanation import ablating
 
     fields, base = run_fields(
         recipe,

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from underpaint import cores
 from underpaint.cli.fields import content_layers_of, given, numbers_of, options_of, recipe_file, start_kind, style_layers_of
 from underpaint.cli.options import (
     AsJson,
@@ -38,7 +37,8 @@ from underpaint.cli.options import (
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on, paint_on
 from underpaint.errors import UnderpaintError
-from underpaint.files import named
+from underpaint.execution import cores
+from underpaint.storage.files import named
 
 
 @app.command()
@@ -88,8 +88,8 @@ def stylize(
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the style of STYLE."""
-    from underpaint import session
-    from underpaint.run import Run
+    from underpaint.runs import session
+    from underpaint.runs.folder import Run
 
     fields = given(
         network=network,
@@ -174,8 +174,9 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run, an explanation or an ablation that was stopped or killed."""
-    from underpaint import ablating, explaining, session
-    from underpaint.run import SETTINGS
+    from underpaint.explanation import ablating, explaining
+    from underpaint.runs import session
+    from underpaint.runs.folder import SETTINGS
 
     folder = named(folder, "resume")
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
@@ -195,7 +196,7 @@ def save(
     bits: Annotated[int, typer.Option(help="8, or 16 (.png and .tiff).")] = 8,
 ) -> None:
     """Write a run's picture in another format or at 16 bits, the recipe in its metadata."""
-    from underpaint.run import Run
+    from underpaint.runs.folder import Run
 
     if named(file, "file").exists():
         raise UnderpaintError(f"{file}: is there already; name a new file")
@@ -220,7 +221,10 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Paint a sample photograph in the style of a sample picture."""
-    from underpaint import explaining, images, samples, session
+    from underpaint import samples
+    from underpaint.explanation import explaining
+    from underpaint.imaging import images
+    from underpaint.runs import session
 
     content = replace(images.read(samples.photograph(photograph)), name=photograph)
     pictures = content, samples.style_path(style)

@@ -13,14 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from underpaint.cli.fields import options_of
-from underpaint.cli.options import (
-    AsJson,
-    Device,
-    Weights,
-)
+from underpaint.cli.options import AsJson, Device, Weights
 from underpaint.cli.terminal import answer, app, console, note
 from underpaint.errors import UnderpaintError, printable
-from underpaint.files import named
+from underpaint.storage.files import named
 
 
 @app.command()
@@ -48,7 +44,7 @@ def figures(
     as_json: AsJson = False,
 ) -> None:
     """Write figures for a paper (one and two columns wide) and tables as LaTeX and CSV."""
-    from underpaint.paper.press import Press
+    from underpaint.paper.export import Press
 
     press = Press(folder, [each.strip() for each in formats.split(",")], out)
     with console.status("drawing") if console.is_terminal else nullcontext():
@@ -75,7 +71,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Measure several pastiches alike: style, colour, strokes, structure kept, perceptual distance."""
-    from underpaint import comparing
+    from underpaint.runs import comparing
 
     if out is not None and named(out, "--out").exists():
         raise UnderpaintError(f"--out {out}: is there already; name a new file")

@@ -34,7 +34,7 @@ def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
 
 
 def _announce(session: Any) -> None:
-    from underpaint.estimate import estimate
+    from underpaint.runs.estimate import estimate
 
     for line in session.notes:
         note(f"Note: {line}")
@@ -55,9 +55,9 @@ def _cores(session: Any) -> str:
 
 def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
     """Runs an explanation to its end and says what was found."""
-    from underpaint.estimate import duration, estimate
-    from underpaint.explanation import conclude
+    from underpaint.explanation.result import conclude
     from underpaint.report import page
+    from underpaint.runs.estimate import duration, estimate
 
     if not quiet:
         for line in made.session.notes:

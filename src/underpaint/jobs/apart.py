@@ -15,8 +15,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from underpaint import memory
 from underpaint.errors import UnderpaintError
+from underpaint.execution import memory
 
 SECONDS = 300.0
 """How long it may take."""

@@ -20,11 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from underpaint import cores, memory
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.execution import cores, memory
 from underpaint.jobs.job import Job, Order, Progress
-from underpaint.owner import Owner
+from underpaint.storage.files import write_bytes
+from underpaint.storage.owner import Owner
 
 FINISHED, FAILED, STOPPED, FULL = 0, 2, 3, 4
 PICTURE_SECONDS = 0.5
@@ -79,7 +79,7 @@ def _webp(rgb: Any) -> bytes:
 
 def _pictures(job: Job, order: Order) -> dict[str, Any]:
     """Pictures by role, called what they were called where they came from."""
-    from underpaint import images
+    from underpaint.imaging import images
 
     found = {}
     for role, name in order.pictures.items():
@@ -101,7 +101,7 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
     """Paints; whether it came to its end."""
     import underpaint
     from underpaint.report import page
-    from underpaint.run import read_facts
+    from underpaint.runs.folder import read_facts
 
     teller = Teller(job)
     options = _options(job, order, teller)
@@ -130,8 +130,8 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
 
 def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
     """Paints and explains; whether it came to its end."""
-    from underpaint import explaining
-    from underpaint.explanation import conclude
+    from underpaint.explanation import explaining
+    from underpaint.explanation.result import conclude
     from underpaint.report import page
 
     teller = Teller(job)

@@ -26,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import write_bytes
+from underpaint.storage.files import write_bytes
 
 State = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 WAITING: tuple[State, ...] = ("queued", "running")

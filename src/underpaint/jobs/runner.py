@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from underpaint import memory
 from underpaint.errors import UnderpaintError
-from underpaint.files import SHARED, write_bytes
+from underpaint.execution import memory
 from underpaint.jobs import apart, child, tasks
 from underpaint.jobs.index import Index
 from underpaint.jobs.job import RESUMABLE, WAITING, Job, Order, State
 from underpaint.networks import registry
-from underpaint.owner import Owner
 from underpaint.recipe import Recipe
+from underpaint.storage.files import SHARED, write_bytes
+from underpaint.storage.owner import Owner
 
 POLL_SECONDS = 0.1
 """How often children are looked after; a new job begins at once."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from underpaint import comparing, images, session
-from underpaint.images import Picture
+from underpaint.imaging import images
+from underpaint.imaging.images import Picture
 from underpaint.jobs.job import Order
-from underpaint.paper.press import Press
+from underpaint.paper.export import Press
+from underpaint.runs import comparing, session
 
 FIGURES = ("pdf", "svg", "png")
 
@@ -53,7 +54,7 @@ def _read(role: str, path: str, whole: bool) -> Picture:
 
 
 def compare(folders: list[str], device: str, weights: str | None) -> dict[str, Any]:
-    """Pastiches measured alike: see `underpaint.comparing.compare`."""
+    """Pastiches measured alike: see `underpaint.runs.comparing.compare`."""
     given = None if weights is None else Path(weights)
     return comparing.compare([Path(folder) for folder in folders], device=device, weights=given).as_dict()
 

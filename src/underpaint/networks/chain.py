@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from underpaint.device import ieee_float32
 from underpaint.errors import UnderpaintError
-from underpaint.networks.network import Seed
+from underpaint.execution.device import ieee_float32
+from underpaint.networks.base import Seed
 
 Pooling = Literal["max", "average"]
 
@@ -68,7 +68,7 @@ def _input_gradient(link: Convolution, x: torch.Tensor, g: torch.Tensor) -> torc
 
 
 class ChainTape:
-    """See `underpaint.networks.network.Tape`. Keeps every activation of the pass, channels last.
+    """See `underpaint.networks.base.Tape`. Keeps every activation of the pass, channels last.
 
     The picture comes with a border of one replicated pixel, whose gradient is folded back onto the edge.
     """
@@ -134,7 +134,7 @@ def _fold_border(g: torch.Tensor) -> torch.Tensor:
 
 
 class Chain:
-    """A frozen chain of links: see `underpaint.networks.network.Network`.
+    """A frozen chain of links: see `underpaint.networks.base.Network`.
 
     Pictures lose their mean and gain a border of one replicated pixel, so the first convolution pads nothing
     (zero padding, a black frame after the mean is subtracted, shows in pastiches).

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import spelt
 from underpaint.networks.chain import Chain, Convolution, Link, Pooling
 from underpaint.networks.vgg import keras_name, layer_names, pool_before
+from underpaint.storage.files import spelt
 
 LAYERS = layer_names("vgg19")[:13]
 """`relu1_1` … `relu5_1`."""

@@ -10,8 +10,8 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks import compact, vgg, weights
+from underpaint.networks.base import Network
 from underpaint.networks.chain import Pooling
-from underpaint.networks.network import Network
 
 FILES = {"vgg19": weights.VGG19, "vgg16": weights.VGG16}
 """Networks whose weights are found on disk or fetched."""

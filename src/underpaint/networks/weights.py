@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import SHARED, spelt
+from underpaint.storage.files import SHARED, spelt
 
 Progress = Callable[[int, int | None], None]
 VARIABLE, CACHE_VARIABLE = "UNDERPAINT_WEIGHTS", "UNDERPAINT_CACHE"

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from underpaint import charts, images
-from underpaint.attribution import Attribution
-from underpaint.coalitions import mask_of
-from underpaint.drawing import drawing
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
-from underpaint.judges import HEADLINE
-from underpaint.ledger import CLAMP, START
-from underpaint.records import COLOUR, PASTICHE
-from underpaint.verdict import BANNERS
+from underpaint.explanation.attribution import Attribution
+from underpaint.explanation.coalitions.paint import mask_of
+from underpaint.explanation.files import COLOUR, PASTICHE
+from underpaint.explanation.verdict import BANNERS
+from underpaint.imaging import images
+from underpaint.imaging.drawing import drawing
+from underpaint.optimizers.ledger import CLAMP, START
+from underpaint.quality.panel import HEADLINE
+from underpaint.report import charts
+from underpaint.report.folder import Evidence
 
 COLUMN, PAGE = 3.5, 7.16
 """Inches."""

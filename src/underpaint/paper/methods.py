@@ -7,10 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
-from underpaint.explaining import REPEATS
-from underpaint.game import Game
+from underpaint.explanation.explaining import REPEATS
+from underpaint.explanation.shapley.exact import Game
 from underpaint.paper.tables import escape
+from underpaint.report.folder import Evidence
 
 AUTHOR, YEAR = "The underpaint developers", 2026
 """As LICENSE has them."""

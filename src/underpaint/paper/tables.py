@@ -10,10 +10,10 @@ from math import floor, log10, sqrt
 from pathlib import Path
 from typing import Any
 
-from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
-from underpaint.verdict import BANNERS
+from underpaint.explanation.coalitions.paint import mask_of
+from underpaint.explanation.verdict import BANNERS
+from underpaint.report.folder import Evidence
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

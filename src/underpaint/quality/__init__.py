@@ -5,14 +5,14 @@ and source. No single figure is the quality: a content picture left as it was ke
 place keeps nothing.
 """
 
-from underpaint.quality.colours import colour_distance, palette
-from underpaint.quality.gauge import MEASURES, Gauge, Measure, Measured, measure
+from underpaint.quality.colors import colour_distance, palette
+from underpaint.quality.heldout import StyleJudge, held_out
 from underpaint.quality.lpips import Lpips, find_lpips, load_lpips, lpips_shapes
+from underpaint.quality.measures import MEASURES, Gauge, Measure, Measured, measure
 from underpaint.quality.patches import PatchJudge
 from underpaint.quality.ssim import multiscale_ssim, ssim
 from underpaint.quality.strokes import strokes, weave
 from underpaint.quality.structure import cfsd, edges, self_similarity
-from underpaint.quality.style import StyleJudge, held_out
 
 __all__ = [
     "MEASURES",

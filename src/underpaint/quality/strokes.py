@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from underpaint.colour import RGB_TO_YIQ
 from underpaint.errors import UnderpaintError
+from underpaint.imaging.color import RGB_TO_YIQ
 from underpaint.quality.pair import check_picture
 
 WIDTHS = (1, 2)

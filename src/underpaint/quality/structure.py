@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from underpaint.colour import RGB_TO_YIQ
 from underpaint.errors import UnderpaintError
-from underpaint.networks.network import Network
+from underpaint.imaging.color import RGB_TO_YIQ
+from underpaint.networks.base import Network
 from underpaint.quality.pair import check_pair
 from underpaint.quality.sliced import shrunk
 

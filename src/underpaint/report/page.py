@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence, Kind
-from underpaint.files import write_bytes
-from underpaint.owner import Owner
+from underpaint.report.folder import Evidence, Kind
 from underpaint.report.sections import ORDER, Sections
+from underpaint.storage.files import write_bytes
+from underpaint.storage.owner import Owner
 
 FILE = "report.html"
 LIMIT = 40_000_000

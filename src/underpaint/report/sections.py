@@ -11,19 +11,20 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from underpaint import comparing, images, reproduce
-from underpaint.coalitions import mask_of
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence, Kind
-from underpaint.judges import HEADLINE, SEES
-from underpaint.ledger import CLAMP, START
+from underpaint.explanation.coalitions.paint import mask_of
+from underpaint.explanation.files import COLOUR, PASTICHE
+from underpaint.explanation.verdict import BANNERS
+from underpaint.imaging import images
+from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.paper import methods
 from underpaint.quality import MEASURES
+from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.recipe import to_toml
-from underpaint.records import COLOUR, PASTICHE
-from underpaint.report import svg
-from underpaint.scene import seen
-from underpaint.verdict import BANNERS
+from underpaint.report import reproduce, svg
+from underpaint.report.folder import Evidence, Kind
+from underpaint.runs import comparing
+from underpaint.runs.scene import seen
 
 ORDER: Mapping[Kind, tuple[str, ...]] = {
     "stylize": ("pastiche", "convergence", "quality", "reproduce"),

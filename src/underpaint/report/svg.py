@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from underpaint import charts
-from underpaint.attribution import Attribution
-from underpaint.drawing import drawing
-from underpaint.game import Game
+from underpaint.explanation.attribution import Attribution
+from underpaint.explanation.shapley.exact import Game
+from underpaint.imaging.drawing import drawing
 from underpaint.recipe import Recipe
-from underpaint.run import Row
+from underpaint.report import charts
+from underpaint.runs.folder import Row
 
 INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
-from underpaint import device, explaining, precision
 from underpaint.errors import UnderpaintError
-from underpaint.estimate import duration, forecast, pace
+from underpaint.execution import device
+from underpaint.explanation import explaining
 from underpaint.jobs.runner import Runner
-from underpaint.networks import registry
+from underpaint.networks import precision, registry
 from underpaint.recipe import Recipe, make
+from underpaint.runs.estimate import duration, forecast, pace
 from underpaint.studio.form import Form
 
 STALE = 60.0

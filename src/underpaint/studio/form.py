@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from underpaint import reproduce
 from underpaint.errors import UnderpaintError
-from underpaint.evidence import Evidence
 from underpaint.jobs.job import MASKS, Job, Order
 from underpaint.recipe import Recipe, make
+from underpaint.report import reproduce
+from underpaint.report.folder import Evidence
 from underpaint.studio.uploads import Upload
 
 LAYERS: Mapping[str, float] = Recipe().style_layers

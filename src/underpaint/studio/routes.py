@@ -13,9 +13,9 @@ from underpaint.errors import UnderpaintError
 from underpaint.jobs import tasks
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
-from underpaint.paper.press import FOLDER
+from underpaint.paper.export import FOLDER
 from underpaint.report import page, svg
-from underpaint.run import read_facts, read_history, recipe_of
+from underpaint.runs.folder import read_facts, read_history, recipe_of
 from underpaint.studio import archive
 from underpaint.studio.shown import plain, plain_json
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from underpaint import memory
 from underpaint.errors import UnderpaintError
+from underpaint.execution import memory
 from underpaint.jobs import apart
 from underpaint.jobs.runner import Runner
 from underpaint.studio.guard import DOORS, PAGES, Guard, Rules

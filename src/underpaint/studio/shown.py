@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from underpaint.seals import SUM, sum_of
+from underpaint.storage.seals import SUM, sum_of
 
 ABSOLUTE = re.compile(r"(?<![\w.:/\\~])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\"<>]+[/\\])+")
 """The folders of an absolute path; not of an address on the web, nor of a relative one."""

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from underpaint import images, samples
+from underpaint import samples
+from underpaint.imaging import images
 from underpaint.studio.events import QUICK
 
 

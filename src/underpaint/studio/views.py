@@ -8,10 +8,10 @@ from html import escape
 from typing import Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.estimate import duration
 from underpaint.jobs.job import Job
 from underpaint.jobs.runner import Runner
 from underpaint.report import page
+from underpaint.runs.estimate import duration
 from underpaint.studio.shown import plain
 
 NOTHING = '<div class="none">Nothing is painted yet.</div>'

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from underpaint.errors import UnderpaintError
-from underpaint.files import PRIVATE, write_bytes
+from underpaint.storage.files import PRIVATE, write_bytes
 
 YEAR = 31_536_000
 FILE = ".key"

@@ -1,0 +1,103 @@
+"""Painting coalitions one after the other: what they share is prepared once, and each is judged and kept as it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from underpaint import quality
+from underpaint.errors import UnderpaintError
+from underpaint.explanation.coalitions.paint import Painted, members, paint, perturbed
+from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.imaging import images
+from underpaint.networks import registry
+from underpaint.networks.base import Network
+from underpaint.optimizers.loop import Stage
+from underpaint.quality import panel as judges
+from underpaint.quality.panel import Panel, PatchJudge, StyleJudge
+from underpaint.runs.scene import Scene
+from underpaint.runs.session import Session
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an explanation is: `done` of `total`, in coalitions, and what it is doing."""
+
+    done: float
+    total: float
+    doing: str
+
+
+class Painter:
+    """Paints and judges coalitions, under one perturbation at a time.
+
+    Args:
+        scene: the run's own.
+        judge: the network that judges.
+        lpips: where its weights are.
+    """
+
+    def __init__(self, scene: Scene, judge: Network, lpips: quality.Lpips | None) -> None:
+        self._scene, self._judge, self._lpips = scene, judge, lpips
+        self._known: tuple[int, Scene, list[Stage], Panel] | None = None
+
+    def scene(self, perturbation: int) -> tuple[Scene, list[Stage], Panel]:
+        """Everything that the coalitions of a perturbation share."""
+        if self._known is None or self._known[0] != perturbation:
+            scene = self._scene
+            if perturbation:
+                recipe, pictures = perturbed(scene.recipe, scene.pictures, perturbation)
+                scene = Scene(recipe, pictures, scene.network, scene.polish)
+            stages = [scene.stage(scale) for scale in range(len(scene.recipe.sizes()))]
+            self._known = perturbation, scene, stages, panel(scene, self._judge, self._lpips)
+        return self._known[1:]
+
+    def paint(self, perturbation: int, active: Sequence[str]) -> Iterator[Painted | float]:
+        """See `underpaint.explanation.coalitions.paint.paint`."""
+        scene, stages, _ = self.scene(perturbation)
+        yield from paint(scene.recipe, stages.__getitem__, active)
+
+    def enter(self, table: Table, perturbation: int, mask: int, known: Painted | None = None) -> Iterator[float]:
+        """Paints a coalition, unless that is known, judges it and puts it into the table; yields how far it is, 0..1."""
+        begun = time.perf_counter()
+        for step in () if known is not None else self.paint(perturbation, members(mask, table.players)):
+            if isinstance(step, Painted):
+                known = step
+            else:
+                yield step
+        assert known is not None
+        scene, stages, panel = self.scene(perturbation)
+        outcomes = panel.outcomes(known.image, stages[-1].objective)
+        picture = table.picture(perturbation, mask)
+        path = table.folder / picture
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb, alpha = scene.finish(known.image)
+        images.write(path, rgb, alpha=alpha)
+        table.add(Row(perturbation, mask, outcomes, known.last_fall, time.perf_counter() - begun, picture))
+
+
+def open_judge(name: str, painting: Session) -> Network:
+    """The network that judges, up to all its layers, in float32."""
+    registry.check_layers(name, [])
+    given = painting.options.weights if name in registry.FILES else None
+    opened = registry.open_network(
+        name,
+        registry.layers_of(name),
+        device=painting.device,
+        given=given,
+        announce=painting.options.announce,
+        progress=painting.options.progress,
+    )
+    return opened.network
+
+
+def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None) -> Panel:
+    """The judges of a scene's pictures at its last size."""
+    last = len(scene.recipe.sizes()) - 1
+    if len(scene.pictures.styles) > 1:
+        raise UnderpaintError("style: several given; coalitions of layers are judged against one style picture")
+    content, style = scene.content(last), scene.style(0, last)
+    optimised = [*scene.recipe.style_layers, *scene.recipe.content_layers]
+    layers = judges.held_out(judge, optimised)
+    return Panel(StyleJudge(judge, content, style, layers), PatchJudge(content, style), content, lpips)

@@ -1,0 +1,1 @@
+"""Losses: what is minimised, term by term. They know no optimiser and no runs."""
