@@ -29,10 +29,10 @@ import numpy as np
 
 import yardstick
 from underpaint.explanation import explaining
-from underpaint.explanation.coalitions.paint import repeated
 from underpaint.explanation.coalitions.table import Row, Table
 from underpaint.explanation.shapley import noise
 from underpaint.explanation.shapley.exact import Exact, shapley_weights
+from underpaint.explanation.shapley.players import repeated
 from underpaint.quality.panel import HEADLINE
 from underpaint.recipe import Recipe
 

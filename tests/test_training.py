@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import random_tensors
-from test_compact import small_tensors
+from tests.conftest import random_tensors
+from tests.networks.test_compact import small_tensors
 from training import pictures, states
 from training.calibrate import _Sums, calibrate, choose
 from training.finetune import Adam, Batch, Weights, losses

@@ -2,8 +2,8 @@
 
     python -m tests.kept.make NAME
 
-Later versions must read, report and resume every NAME (`tests/test_kept.py`): those that are here are never made again. The
-pictures are samples of the package, small; the weights are random numbers (`tests/conftest.py`).
+Later versions must read, report and resume every NAME (`tests/storage/test_kept.py`): those that are here are never made
+again. The pictures are samples of the package, small; the weights are random numbers (`tests/conftest.py`).
 """
 
 import json

@@ -16,9 +16,9 @@ from underpaint.captions import captioned, listed, short
 from underpaint.errors import UnderpaintError
 from underpaint.execution import device
 from underpaint.explanation import gallery
-from underpaint.explanation.coalitions.paint import groups, mask_of, named
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge
 from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.shapley.players import groups, mask_of, named
 from underpaint.imaging.images import Source
 from underpaint.quality.panel import HEADLINE
 from underpaint.recipe import kept, plain

@@ -20,11 +20,12 @@ from underpaint import quality
 from underpaint.errors import UnderpaintError
 from underpaint.execution import device
 from underpaint.explanation import sanity_checks as sanity
-from underpaint.explanation.coalitions.paint import Painted, check_players, last_fall, repeated
+from underpaint.explanation.coalitions.paint import Painted, last_fall
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge, panel
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.sanity_checks import accountant
 from underpaint.explanation.shapley import sampled
+from underpaint.explanation.shapley.players import check_players, repeated
 from underpaint.imaging.images import Source
 from underpaint.recipe import Recipe, plain, whole
 from underpaint.runs import session

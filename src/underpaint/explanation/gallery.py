@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from underpaint.explanation.account.column_stats import BANDS, bands, cosines
-from underpaint.explanation.coalitions.paint import mask_of
 from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.shapley.players import mask_of
 from underpaint.imaging import images
 from underpaint.imaging.drawing import drawing
 from underpaint.quality.panel import HEADLINE

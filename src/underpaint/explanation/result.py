@@ -19,10 +19,10 @@ from underpaint.explanation import attribution, explaining, files, gallery, sani
 from underpaint.explanation.account import column_stats
 from underpaint.explanation.account.observer import kappa
 from underpaint.explanation.attribution import Attribution, RunFacts, by_layer
-from underpaint.explanation.coalitions.paint import groups, label, mask_of
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Explaining
 from underpaint.explanation.shapley.exact import Estimate, Game
+from underpaint.explanation.shapley.players import groups, label, mask_of
 from underpaint.explanation.shapley.sampled import Order
 from underpaint.explanation.validation import State
 from underpaint.explanation.verdict import verdict

@@ -1,1 +1,1 @@
-"""Jobs: runs and explanations as child processes, queued, stopped and resumed. Knows nothing of pages."""
+"""Jobs: runs and explanations as child processes, queued, stopped and resumed. They know no pages of a studio."""

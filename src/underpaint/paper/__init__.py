@@ -1,1 +1,1 @@
-"""For a paper: figures at a column's width, and tables."""
+"""Paper: figures at a column's width, and tables, of a folder. It knows no jobs and no studio."""

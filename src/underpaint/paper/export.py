@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 from underpaint.errors import UnderpaintError
-from underpaint.paper import figures, methods, tables
+from underpaint.paper import figures, tables
+from underpaint.report import methods
 from underpaint.report.folder import Evidence
 from underpaint.storage.files import named, write_bytes
 from underpaint.storage.owner import Owner

@@ -11,8 +11,8 @@ import numpy as np
 
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.attribution import Attribution
-from underpaint.explanation.coalitions.paint import mask_of
 from underpaint.explanation.files import COLOUR, PASTICHE
+from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.imaging import images
 from underpaint.imaging.drawing import drawing

@@ -11,25 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.explanation.coalitions.paint import mask_of
+from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.report.folder import Evidence
-
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "φ": r"$\varphi$",
-}
+from underpaint.report.latex import code, escape
 
 
 @dataclass(frozen=True)
@@ -66,16 +51,6 @@ class Table:
         for row in self.values:
             writer.writerow(["" if v is None else repr(v) if isinstance(v, float) else v for v in row])
         return text.getvalue()
-
-
-def escape(text: str) -> str:
-    """Plain text for LaTeX."""
-    return "".join(SPECIAL.get(character, character) for character in text)
-
-
-def code(text: str) -> str:
-    """A name, as it is spelt in the program."""
-    return rf"\texttt{{{escape(text)}}}"
 
 
 def figure(value: float, half: float | None = None) -> str:

@@ -1,1 +1,1 @@
-"""One page of a run folder: everything inline, no request to any host."""
+"""Report: one page of a folder, everything inline, no request to any host. It knows no jobs and no studio."""

@@ -17,11 +17,11 @@ from underpaint import commands
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import ablating, explaining, files
 from underpaint.explanation.attribution import Attribution
-from underpaint.explanation.coalitions.paint import groups
 from underpaint.explanation.coalitions.table import FILE as COALITIONS
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Settings
 from underpaint.explanation.shapley.exact import Game
+from underpaint.explanation.shapley.players import groups
 from underpaint.explanation.validation import State, state_of
 from underpaint.imaging import images
 from underpaint.quality.panel import HEADLINE

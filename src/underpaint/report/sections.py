@@ -12,16 +12,15 @@ import numpy as np
 from PIL import Image
 
 from underpaint.errors import UnderpaintError
-from underpaint.explanation.coalitions.paint import mask_of
 from underpaint.explanation.files import COLOUR, PASTICHE
+from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.imaging import images
 from underpaint.optimizers.ledger import CLAMP, START
-from underpaint.paper import methods
 from underpaint.quality import MEASURES
 from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.recipe import to_toml
-from underpaint.report import reproduce, svg
+from underpaint.report import methods, reproduce, svg
 from underpaint.report.folder import Evidence, Kind
 from underpaint.runs import comparing
 from underpaint.runs.scene import seen

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from underpaint import quality
 from underpaint.errors import UnderpaintError
-from underpaint.explanation.coalitions.paint import Painted, members, paint, perturbed
+from underpaint.explanation.coalitions.paint import Painted, paint
+from underpaint.explanation.coalitions.perturb import perturbed
 from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.explanation.shapley.players import members
 from underpaint.imaging import images
 from underpaint.networks import registry
 from underpaint.networks.base import Network

@@ -14,9 +14,9 @@ import numpy as np
 
 from underpaint.captions import listed, short
 from underpaint.errors import UnderpaintError
-from underpaint.explanation.coalitions.paint import label, mask_of, members
 from underpaint.explanation.shapley.exact import Exact, Game
 from underpaint.explanation.shapley.noise import ratios
+from underpaint.explanation.shapley.players import label, mask_of, members
 from underpaint.explanation.shapley.sampled import Order, Sampled
 from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.storage import documents

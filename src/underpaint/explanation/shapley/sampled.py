@@ -22,9 +22,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from underpaint.errors import UnderpaintError
-from underpaint.explanation.coalitions.paint import EXACT, groups, mask_of
 from underpaint.explanation.shapley.exact import INCOMPLETE, Estimate, Game, shapley_weights, tabulated
 from underpaint.explanation.shapley.noise import measure
+from underpaint.explanation.shapley.players import EXACT, groups, mask_of
 from underpaint.explanation.shapley.surrogate import fit
 from underpaint.optimizers.loop import draw
 
