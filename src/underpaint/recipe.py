@@ -145,7 +145,7 @@ class Recipe(BaseModel):
         keep_color: "no", "luminance", "histogram" or "covariance".
         start: "content", "noise", or "file" (the picture given beside the recipe).
         start_noise: standard deviation of noise added to the start, 0..1.
-        seed: what all randomness hangs on.
+        seed: what all randomness depends on.
         precision: "float32" or "bf16" (the network only; pixels and sums stay in float32); "auto" is the faster of the
             two on the machine that paints, and a run's own recipe has what was chosen. Explanations and ablations, which
             compare many runs, take "auto" for "float32".

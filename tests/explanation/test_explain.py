@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.result import conclude
 from underpaint.explanation.shapley.exact import Exact
 from underpaint.explanation.shapley.noise import Noise
-from underpaint.explanation.validation import Checks, concordance, deletion_curve, faithfulness, state_of
+from underpaint.explanation.validation import Checks, concordance, deletion_curve, deletions, faithfulness, state_of
 from underpaint.explanation.verdict import verdict
 from underpaint.networks.vgg import Vgg, layer_names
 from underpaint.optimizers.adam import Adam
@@ -232,15 +233,22 @@ def attribution(**values):
     return Attribution("made up", values, "unit", "nothing")
 
 
+def test_deletions_of_all_orders_are_those_of_one_after_the_other():
+    values = np.random.default_rng(3).standard_normal(1 << 4)
+    game = Exact(tuple("abcd"), values)
+    literal = [np.mean(deletion_curve(game, order)) for order in permutations(game.players)]
+    assert deletions(game) == pytest.approx(np.array(literal), rel=1e-12)
+
+
 def test_faithfulness_of_orders_that_are_known():
     right, wrong = attribution(a=3, b=2, c=1), attribution(a=1, b=2, c=3)
     assert deletion_curve(GAME, ["a", "b", "c"]) == [6, 3, 1, 0]
-    best, worst = faithfulness(right, GAME), faithfulness(wrong, GAME)
+    best, worst = faithfulness(right, GAME, deletions(GAME)), faithfulness(wrong, GAME, deletions(GAME))
     assert (best.concordance, worst.concordance) == (1, 0)
     assert (best.pairs, best.deletion) == (3, 2.5)
     assert best.percentile == pytest.approx(11 / 12)  # better than five of six orders, and equal to itself
     assert worst.percentile == pytest.approx(1 / 12)
-    assert faithfulness(attribution(a=1, b=1, c=1), GAME).concordance == 0.5
+    assert faithfulness(attribution(a=1, b=1, c=1), GAME, deletions(GAME)).concordance == 0.5
     assert concordance({"a": 1, "b": 1.001}, [("a", "b")], tie=0.01) == 0.5
 
 
@@ -250,7 +258,7 @@ def checks(**others):
 
 
 def test_verdict_names_what_is_resolved_and_says_what_cannot_be_trusted():
-    faithful = {"final_loss": faithfulness(attribution(a=1, b=2, c=3), GAME)}
+    faithful = {"final_loss": faithfulness(attribution(a=1, b=2, c=3), GAME, deletions(GAME))}
     text = " ".join(verdict(GAME, checks(), faithful))
     assert "a did more than b and c" in text
     assert "0 of 3 pairs are ties" in text
@@ -287,7 +295,7 @@ def test_every_sentence_follows_from_one_state(game, given, state):
     """Over all states: which is found, and that no share, ranking or agreement is told but of a settled one."""
     made = checks(**given)
     assert made.state == state
-    faithful = {"final_loss": faithfulness(attribution(a=1, b=2, c=3), game)}
+    faithful = {"final_loss": faithfulness(attribution(a=1, b=2, c=3), game, deletions(game))}
     said = verdict(game, made, faithful)
     assert said[0].startswith(OPENINGS[state])
     assert sum(sentence.startswith(tuple(OPENINGS.values())) for sentence in said) == 1
@@ -313,10 +321,10 @@ def test_shares_are_never_negative_or_over_the_whole():
 def test_agreement_with_leaving_out_does_not_depend_on_the_order_of_the_layers():
     """Layers that are missed alike are no pair; broken by their place in the list, they would be."""
     equal = Exact(("a", "b", "c"), np.array([0, 1, 1, 2, 1, 2, 2, 3.0]))
-    assert faithfulness(attribution(a=3, b=2, c=1), equal).left_out_agreement is None
+    assert faithfulness(attribution(a=3, b=2, c=1), equal, deletions(equal)).left_out_agreement is None
     two = Exact(("a", "b", "c"), np.array([0, 1, 1, 2, 5, 6, 6, 7.0]))
-    assert faithfulness(attribution(a=2, b=1, c=3), two).left_out_agreement == 1
-    assert faithfulness(attribution(a=1, b=2, c=3), two).left_out_agreement == 1
+    assert faithfulness(attribution(a=2, b=1, c=3), two, deletions(two)).left_out_agreement == 1
+    assert faithfulness(attribution(a=1, b=2, c=3), two, deletions(two)).left_out_agreement == 1
 
 
 WORDS = ["--network", "vgg19", "--size", "64", "--preset", "draft", "--device", "cpu"]

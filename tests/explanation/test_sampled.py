@@ -19,7 +19,7 @@ from underpaint.explanation.shapley.noise import Noise
 from underpaint.explanation.shapley.players import groups, mask_of, repeated
 from underpaint.explanation.shapley.sampled import PERMUTATIONS, Sampled, arrivals, check_permutations, orders, plan
 from underpaint.explanation.shapley.surrogate import fit
-from underpaint.explanation.validation import Checks, faithfulness
+from underpaint.explanation.validation import Checks, deletions, faithfulness
 from underpaint.explanation.verdict import verdict
 from underpaint.networks.vgg import layer_names
 from underpaint.paper.export import Press
@@ -212,7 +212,7 @@ def test_what_needs_every_subset_is_not_claimed():
     v[wanted] = values()[wanted]
     game = Sampled(NINE, v, noise=Noise(0.01, 7), orders=drawn())
     made_up = Attribution("made up", dict(zip(NINE, range(9), strict=True)), "unit", "nothing")
-    found = faithfulness(made_up, game)
+    found = faithfulness(made_up, game, deletions(game))
     assert (found.deletion, found.percentile) == (None, None)
     assert 0 <= found.left_out_agreement <= 1
     assert 0 <= found.concordance <= 1

@@ -161,7 +161,7 @@ def test_memory_can_be_told_before_auto_is_settled():
 
 SETTINGS = """
 import torch
-from underpaint.device import ieee_float32
+from underpaint.execution.device import ieee_float32
 
 cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
 places = cudnn.conv, cudnn.rnn, products

@@ -30,7 +30,7 @@ OPTIONS = underpaint.Options(weights=Path(WEIGHTS), device="cpu")
 HOLDER = """
 import sys
 from pathlib import Path
-from underpaint.owner import Owner
+from underpaint.storage.owner import Owner
 with Owner(Path(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from underpaint.cli.terminal import console, note
 from underpaint.commands import resume
+from underpaint.networks.anatomy import brief
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def loss_line(step: Any) -> str:
     words, kind = [f"total {step.total:.3g}"], ""
     for term in step.terms:
         part, _, layer = term.name.partition("/")
-        words.append(("" if part == kind else f" {part} ") + f"{layer.removeprefix('relu')} {term.raw:.2g}".strip())
+        words.append(("" if part == kind else f" {part} ") + f"{brief(layer)} {term.raw:.2g}".strip())
         kind = part
     return " ".join(words)
 

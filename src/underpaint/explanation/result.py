@@ -217,7 +217,8 @@ def _concluded(made: Explaining) -> Explanation:
     (folder / files.VALIDATION).unlink(missing_ok=True)  # written last: with it there, all files are of one conclusion
     closed = files.write_ledger(folder, account, state.result, finished)
     checks = _checks(made, game, closed)
-    faithful = {a.method: validation.faithfulness(a, game) for a in found}
+    every = validation.deletions(game)
+    faithful = {a.method: validation.faithfulness(a, game, every) for a in found}
     others = [
         _renamed(a, f"shapley:{name}")
         for name, other in judged.items()

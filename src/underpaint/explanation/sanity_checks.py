@@ -15,6 +15,7 @@ from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.account.observer import Account
 from underpaint.explanation.attribution import Attribution, RunFacts
+from underpaint.networks.anatomy import block
 from underpaint.optimizers.loop import optimise
 from underpaint.quality.panel import HEADLINE, StyleJudge
 from underpaint.runs.folder import Row, rows
@@ -45,7 +46,7 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
         name = f"blocks {first}-{BLOCKS}"
         if any(line[0] == name for line in known):
             continue
-        layers = [layer for layer in scene.network.layers if int(layer[4]) >= first]
+        layers = [layer for layer in scene.network.layers if block(layer) >= first]
         other = Scene(scene.recipe, scene.pictures, scene.network.shuffled(layers, scene.recipe.seed), scene.polish)
         account, history = accountant(other, judge), list[Row]()
         for step in optimise(other.recipe, other.stage, ledger=True):

@@ -69,8 +69,23 @@ def deletion_curve(game: Game, order: Sequence[str]) -> list[float] | None:
     return None if np.isnan(curve).any() else curve
 
 
-def faithfulness(attribution: Attribution, game: Game) -> Faithfulness:
-    """Of one attribution, against the coalitions that are known."""
+def deletions(game: Game) -> np.ndarray | None:
+    """(n!,): the deletion (see `Faithfulness`) of every order of the players; None where not every subset was painted."""
+    if not game.whole:
+        return None
+    n = len(game.players)
+    taken = np.cumsum([[1 << player for player in order] for order in permutations(range(n))], axis=1)
+    masks = (1 << n) - 1 - np.concatenate([np.zeros((len(taken), 1), int), taken], axis=1)
+    found: np.ndarray = game.values[masks].mean(axis=1)
+    return found
+
+
+def faithfulness(attribution: Attribution, game: Game, every: np.ndarray | None) -> Faithfulness:
+    """Of one attribution, against the coalitions that are known.
+
+    Args:
+        every: `deletions` of the game.
+    """
     names = game.players
     resolved = [(names[i], names[j]) for i, j in game.resolved()]
     own = _deletion(game, attribution.order())
@@ -80,7 +95,7 @@ def faithfulness(attribution: Attribution, game: Game) -> Faithfulness:
     pairs = [(a, b) for a in names for b in names if lost[a] - lost[b] > rounding]
     agreement = concordance(attribution.values, pairs, TIE)
     agrees = concordance(attribution.values, resolved, TIE)
-    return Faithfulness(agrees, len(resolved), own, _percentile(game, own), agreement)
+    return Faithfulness(agrees, len(resolved), own, _percentile(own, every), agreement)
 
 
 def _deletion(game: Game, order: Sequence[str]) -> float | None:
@@ -89,11 +104,10 @@ def _deletion(game: Game, order: Sequence[str]) -> float | None:
     return None if curve is None else float(np.mean(curve))
 
 
-def _percentile(game: Game, own: float | None) -> float | None:
+def _percentile(own: float | None, every: np.ndarray | None) -> float | None:
     """Of a deletion among those of all n! orders; None where these are not known."""
-    if own is None or not game.whole:
+    if own is None or every is None:
         return None
-    every = np.array([_deletion(game, order) for order in permutations(game.players)], float)
     close = np.isclose(every, own, rtol=0, atol=1e-12)
     return float((every > own)[~close].sum() + close.sum() / 2) / len(every)
 

@@ -28,7 +28,7 @@ def matrix(features: torch.Tensor) -> torch.Tensor:
 
 
 class Statistic(Protocol):
-    """See the module's text. `draw` is the number that randomness hangs on: (seed, scale, step) in one."""
+    """See the module's text. `draw` is the number that randomness depends on: (seed, scale, step) in one."""
 
     @property
     def name(self) -> StatisticName:
@@ -52,7 +52,7 @@ class Statistic(Protocol):
         ...
 
     def size(self, target: Any) -> torch.Tensor:
-        """The target's own squared size, in the distance's unit: the floor of the normaliser hangs on it."""
+        """The target's own squared size, in the distance's unit: the floor of the normaliser depends on it."""
         ...
 
     def seed(self, g: torch.Tensor, x: torch.Tensor, w: torch.Tensor | None, gradient: Any) -> None:

@@ -173,7 +173,7 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @dataclass(frozen=True)
 class Move:
-    """A step, and how it hangs on the gradient: `image` = clip(`target`), `target` = x − length · P' H P g.
+    """A step, and how it depends on the gradient: `image` = clip(`target`), `target` = x − length · P' H P g.
 
     Attributes:
         image, target: (1, 3, H, W), the next picture with and without the bounds.

@@ -6,9 +6,9 @@ change and iterates are averaged by linear maps. So the picture is, at every ste
     picture = start + Σ_terms column + clamp,
 
 where `start` is the first picture carried through the resizes, a column adds up all that a term's gradients moved, and
-`clamp` all that the bounds 0..1 took away. This is an account of the run that happened (the step of a term hangs, through the
-optimiser's state, on all others), not of what would have happened without a term: `underpaint.explanation.coalitions.paint`
-runs that.
+`clamp` all that the bounds 0..1 took away. This is an account of the run that happened (through the optimiser's state the
+step of a term depends on all others), not of what would have happened without a term; for that see
+`underpaint.explanation.coalitions.paint`.
 
 Per step, with g_l the gradient of term l:
 

@@ -108,7 +108,7 @@ class Step:
 
 
 def draw(seed: int, scale: int, step: int) -> int:
-    """The number that all randomness of a step hangs on, 0 … 2⁶³ − 1; (scale, step) = (−1, 0) is the start."""
+    """The number that all randomness of a step depends on, 0 … 2⁶³ − 1; (scale, step) = (−1, 0) is the start."""
     text = f"underpaint/{seed}/{scale}/{step}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 

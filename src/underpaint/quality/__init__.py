@@ -5,8 +5,9 @@ and source. No single figure is the quality: a content picture left as it was ke
 place keeps nothing.
 """
 
+from underpaint.networks.anatomy import held_out
 from underpaint.quality.colors import colour_distance, palette
-from underpaint.quality.heldout import StyleJudge, held_out
+from underpaint.quality.heldout import StyleJudge
 from underpaint.quality.lpips import Lpips, find_lpips, load_lpips, lpips_shapes
 from underpaint.quality.measures import MEASURES, Gauge, Measure, Measured, measure
 from underpaint.quality.patches import PatchJudge

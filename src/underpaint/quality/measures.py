@@ -11,9 +11,10 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks import weights
+from underpaint.networks.anatomy import DEPTHS, held_out
 from underpaint.networks.base import Network
 from underpaint.quality.colors import colour_distance, palette
-from underpaint.quality.heldout import DEPTHS, HEADLINE, StyleJudge, held_out
+from underpaint.quality.heldout import HEADLINE, StyleJudge
 from underpaint.quality.lpips import Lpips
 from underpaint.quality.pair import check_pair, check_picture
 from underpaint.quality.patches import PatchJudge

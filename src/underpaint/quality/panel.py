@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from underpaint.losses.objective import Objective
-from underpaint.quality.heldout import DEPTHS, HEADLINE, StyleJudge, depth, held_out
+from underpaint.networks.anatomy import DEPTHS, depth, held_out
+from underpaint.quality.heldout import HEADLINE, StyleJudge
 from underpaint.quality.lpips import Lpips
 from underpaint.quality.patches import PatchJudge
 from underpaint.quality.sliced import DRAW

@@ -1,7 +1,7 @@
 """Charts: what a history, attributions or a game look like, drawn on a figure that the caller made.
 
 Reports and papers share them. Ink is the caller's `text.color`; lines differ by dashes as well as by colour, bars and heat
-maps carry figures or hatching, so that nothing hangs on colour alone.
+maps carry figures or hatching, so that nothing depends on colour alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.shapley.exact import Game
+from underpaint.networks.anatomy import brief
 from underpaint.recipe import Recipe
 from underpaint.runs.convergence import COLOURS, MARKS
 from underpaint.runs.folder import TOTAL, Row
@@ -73,7 +74,7 @@ def bars(axes: Any, attribution: Attribution, title: str | None = None) -> None:
         ends = np.abs(np.array([[side[n] for n in names] for side in (attribution.low, attribution.high)]) - values)
     axes.bar(range(len(names)), values, yerr=ends, color=COLOURS[0], ecolor=_ink(), capsize=2, width=0.7)
     turned = 90 if len(names) > 8 else 0
-    axes.set_xticks(range(len(names)), [n.removeprefix("relu") for n in names], fontsize=7, rotation=turned)
+    axes.set_xticks(range(len(names)), [brief(n) for n in names], fontsize=7, rotation=turned)
     axes.set_title(plain(attribution.method) if title is None else title, fontsize=8)
     axes.set_ylabel(plain(attribution.unit), fontsize=6)
     axes.tick_params(axis="y", labelsize=6)

@@ -98,7 +98,7 @@ class CrossMatrix:
         return kept
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way; from nothing, as it was before the first step."""
+        """Back to such a state; from nothing, as it was before the first step."""
         self.terms = terms
         self.matrices, self.changes = (
             {int(name.partition(".")[2]): tensor for name, tensor in kept.items() if name.startswith(f"{kind}.")}

@@ -19,7 +19,7 @@ from underpaint.optimizers.ledger import CLAMP, Ledger, resample
 from underpaint.optimizers.loop import Step
 
 CARE = Care(share=0.05, negligible=0.004, depth=1)
-"""A look at the judge is as dear as three steps."""
+"""A look at the judge costs as much as three steps."""
 
 
 class Differentiable(Protocol):
@@ -161,7 +161,7 @@ class JudgePath:
         return kept | {f"products.{i}.{k}": t for i, both in enumerate(self.products) for k, t in enumerate(both)}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way; from nothing, as it was before the first step."""
+        """Back to such a state; from nothing, as it was before the first step."""
         begun = "ends" in kept
         self.terms = terms
         self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}

@@ -48,7 +48,7 @@ class Account:
         return kept | {"kappa_half": torch.tensor(self.kappa_half, dtype=torch.float64)}
 
     def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """The other way; from nothing, as it was before the first step."""
+        """Back to such a state; from nothing, as it was before the first step."""
         self.cross.restore({n[6:]: t for n, t in kept.items() if n.startswith("cross/")}, terms)
         self.path.restore({n[5:]: t for n, t in kept.items() if n.startswith("path/")}, terms)
         self.kappa_half = float(kept.get("kappa_half", float("nan")))
