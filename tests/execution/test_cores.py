@@ -142,7 +142,8 @@ def test_quota(tmp_path, files, quota):
 def test_affinity_counts():
     if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs Linux and two cores")
-    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from underpaint.execution import cores; print(cores.use())"
+    alone = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+    code = f"{alone}; from underpaint.execution import cores; print(cores.use())"
     own = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "on 1 core"
