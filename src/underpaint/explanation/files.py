@@ -143,11 +143,7 @@ def closure(ledger: Mapping[str, np.ndarray]) -> float:
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    documents.write_rows(path, header, ([_cell(value) for value in row] for row in rows))
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    documents.write_rows(path, header, ([documents.cell(value) for value in row] for row in rows))
 
 
 def write_attributions(folder: Path, attributions: Sequence[Attribution], shared: bool) -> None:

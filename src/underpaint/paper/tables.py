@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import floor, log10, sqrt
@@ -15,6 +13,7 @@ from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.report.folder import Evidence
 from underpaint.report.latex import code, escape
+from underpaint.storage import documents
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,7 @@ class Table:
 
     def csv(self) -> str:
         """Floats in full."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        for row in self.values:
-            writer.writerow(["" if v is None else repr(v) if isinstance(v, float) else v for v in row])
-        return text.getvalue()
+        return documents.plain_text(self.columns, self.values)
 
 
 def figure(value: float, half: float | None = None) -> str:

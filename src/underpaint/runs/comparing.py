@@ -8,9 +8,7 @@ colours even where a recipe kept the content's, and masks are not looked at.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,7 @@ from underpaint.quality import MEASURES, Gauge, Lpips, Measured, find_lpips, hel
 from underpaint.recipe import Recipe
 from underpaint.runs.folder import read_facts, read_inputs, recipe_of
 from underpaint.runs.scene import Pictures, opaque, seen
+from underpaint.storage import documents
 from underpaint.storage.files import named, write_text
 
 Progress = Callable[[int, int, str], None]
@@ -122,13 +121,12 @@ class Comparison:
         path = named(path, "--out")
         if path.exists():
             raise UnderpaintError(f"--out {path}: exists already and is not overwritten; name another file")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["pastiche", "content", "style", "width", "height", "network", *self.measures])
-        for row in self.rows:
-            figures = [repr(row.values[name]) if name in row.values else "" for name in self.measures]
-            writer.writerow([row.name, row.content, row.style, row.width, row.height, self.network, *figures])
-        write_text(path, text.getvalue(), new=True)
+        columns = ["pastiche", "content", "style", "width", "height", "network", *self.measures]
+        rows = [
+            [row.name, row.content, row.style, row.width, row.height, self.network, *map(row.values.get, self.measures)]
+            for row in self.rows
+        ]
+        write_text(path, documents.plain_text(columns, rows), new=True)
 
 
 def _cell(value: float | None) -> str:

@@ -95,6 +95,18 @@ def parsed(text: str) -> Any:
     return json.loads(text, parse_float=number, parse_constant=lambda _: None)
 
 
+def cell(value: Any) -> str:
+    """As it stands in a CSV: floats in full, so that they read back exactly; None as nothing."""
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def plain_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A whole CSV of `cell`s without seals, for people and other programs: nothing here reads it again."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *([cell(value) for value in row] for row in rows)])
+    return text.getvalue()
+
+
 def rows_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A whole CSV, sealed."""
     sealing, known = Sealing(), list(rows)
