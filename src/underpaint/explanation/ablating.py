@@ -18,6 +18,7 @@ from underpaint.execution import device
 from underpaint.explanation import gallery
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge
 from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.schemas import AblationFile
 from underpaint.explanation.shapley.players import groups, mask_of, named
 from underpaint.imaging.images import Source
 from underpaint.quality.panel import HEADLINE
@@ -30,7 +31,6 @@ from underpaint.storage import documents
 from underpaint.storage.files import named as named_path
 from underpaint.storage.files import sweep
 from underpaint.storage.owner import Owner
-from underpaint.storage.schemas import AblationFile
 
 FILE, ROWS = "ablation.json", "ablation.csv"
 SIZE = 256

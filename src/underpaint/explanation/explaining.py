@@ -24,6 +24,7 @@ from underpaint.explanation.coalitions.paint import Painted, last_fall
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge, panel
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.sanity_checks import accountant
+from underpaint.explanation.schemas import SettingsFile
 from underpaint.explanation.shapley import sampled
 from underpaint.explanation.shapley.players import check_players, repeated
 from underpaint.imaging.images import Source
@@ -35,7 +36,6 @@ from underpaint.runs.session import Options, Session, Wish
 from underpaint.storage import documents
 from underpaint.storage.files import named, sweep
 from underpaint.storage.owner import Owner
-from underpaint.storage.schemas import SettingsFile
 
 PAINTING = 7.0
 """What the run with its ledger costs, in coalitions; for the progress alone."""

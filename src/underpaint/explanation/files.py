@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,12 +14,12 @@ import torch
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.attribution import Attribution
+from underpaint.explanation.schemas import ValidationFile
 from underpaint.explanation.shapley.exact import Game
 from underpaint.explanation.spatial import Sources
 from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.storage import documents
 from underpaint.storage.files import write_bytes
-from underpaint.storage.schemas import ValidationFile
 
 LEDGER, SPATIAL = "ledger.npz", "spatial.npz"
 ATTRIBUTION, INTERACTIONS, CROSS = "attribution.csv", "interactions.csv", "cross.csv"
@@ -142,10 +142,6 @@ def closure(ledger: Mapping[str, np.ndarray]) -> float:
     return float(np.abs(ledger[PASTICHE] - np.sum(parts, axis=0)).max())
 
 
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    documents.write_rows(path, header, ([documents.cell(value) for value in row] for row in rows))
-
-
 def write_attributions(folder: Path, attributions: Sequence[Attribution], shared: bool) -> None:
     """attribution.csv; `shared` says whether shares are given: only of a settled explanation do they mean something."""
     rows = []
@@ -156,7 +152,7 @@ def write_attributions(folder: Path, attributions: Sequence[Attribution], shared
             rows.append(
                 [a.method, layer, float(value), a.unit, low, high, a.residual, shares.get(layer), a.baseline, a.why, a.kind]
             )
-    _write_rows(folder / ATTRIBUTION, COLUMNS, rows)
+    documents.write_rows(folder / ATTRIBUTION, COLUMNS, rows)
 
 
 def read_attributions(folder: Path) -> list[Attribution]:
@@ -192,7 +188,7 @@ def write_interactions(folder: Path, games: Mapping[str, Game]) -> None:
         for judge, game in games.items()
         for (i, j), e in game.interactions().items()
     ]
-    _write_rows(folder / INTERACTIONS, ("judge", "a", "b", "value", "error", "low", "high"), rows)
+    documents.write_rows(folder / INTERACTIONS, ("judge", "a", "b", "value", "error", "low", "high"), rows)
 
 
 def write_cross(folder: Path, cross: CrossMatrix, path: JudgePath, sizes: Sequence[int]) -> None:
@@ -208,7 +204,7 @@ def write_cross(folder: Path, cross: CrossMatrix, path: JudgePath, sizes: Sequen
         for scale, falls in sorted(path.falls.items())
         for k, column in enumerate(cross.columns)
     ]
-    _write_rows(folder / CROSS, ("scale", "size", "term", "column", "value", "change_of_term"), rows)
+    documents.write_rows(folder / CROSS, ("scale", "size", "term", "column", "value", "change_of_term"), rows)
 
 
 def write_validation(folder: Path, facts: Mapping[str, Any]) -> None:

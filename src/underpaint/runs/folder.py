@@ -34,10 +34,10 @@ from underpaint.recipe import Recipe, digests, kept
 from underpaint.runs import checkpoint
 from underpaint.runs.checkpoint import Checkpoint
 from underpaint.runs.scene import Pictures, finish
+from underpaint.runs.schemas import RunFile
 from underpaint.storage import documents
 from underpaint.storage.files import named, write_bytes
 from underpaint.storage.owner import Owner
-from underpaint.storage.schemas import RunFile
 from underpaint.storage.seals import Sealing
 
 COLUMNS = ("step", "scale", "term", "raw", "weighted", "gradient_norm", "seconds")

@@ -47,10 +47,10 @@ from underpaint.runs.folder import (
 )
 from underpaint.runs.keywords import CarriedFields, Fields, Keywords, spelt_out
 from underpaint.runs.scene import PROTECT_WEIGHT_ALONE, Pictures, Scene, check
+from underpaint.runs.schemas import FORMAT
 from underpaint.storage import documents
 from underpaint.storage.files import named, sweep
 from underpaint.storage.owner import Owner
-from underpaint.storage.schemas import FORMAT
 
 CHECKPOINT_SECONDS = 10.0
 """A run that is killed loses at most this much work, ..."""

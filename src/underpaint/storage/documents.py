@@ -43,8 +43,9 @@ def told(path: Path, remedy: str) -> Iterator[None]:
         raise UnderpaintError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        words = ": ".join([*([".".join(map(str, first["loc"]))[:100]] if first["loc"] else []), first["msg"][:100]])
-        raise UnderpaintError(f"{path}: cannot be read ({words.replace('Value error, ', '')}); {remedy}") from None
+        place = ".".join(map(str, first["loc"]))[:100]
+        said = " ".join(first["msg"].replace("Value error, ", "").split())[:200]
+        raise UnderpaintError(f"{path}: cannot be read ({': '.join(filter(None, (place, said)))}); {remedy}") from None
     except Exception as error:  # decoders of damaged bytes raise what they like: zlib.error, BadZipFile, RecursionError
         words = " ".join(str(error).split()) or type(error).__name__
         raise UnderpaintError(f"{path}: cannot be read ({words[:200]}); {remedy}") from None
@@ -107,14 +108,14 @@ def plain_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def rows_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A whole CSV, sealed."""
-    sealing, known = Sealing(), list(rows)
+def rows_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A whole CSV of `cell`s, sealed."""
+    sealing, known = Sealing(), [[cell(value) for value in row] for row in rows]
     header = sealing.header(columns)
     return header + "".join(sealing.row(cells, last=place == len(known)) for place, cells in enumerate(known, 1))
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes `rows_text` whole or not at all."""
     write_text(path, rows_text(columns, rows))
 
