@@ -13,29 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from underpaint import cli
 from underpaint.cli.fields import style_layers_of
 from underpaint.errors import UnderpaintError
 from underpaint.imaging import images, png16
 from underpaint.recipe import Recipe, make
 from underpaint.storage.documents import write_json
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Calls the command in this process; gives exit code, standard output and standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["underpaint", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -34,21 +34,6 @@ ANSI = re.compile(r"\x1b")
 QUICK = {"size": 48, "iterations": (1,), "device": "cpu"}
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["underpaint", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def grain(path, seed=0, size=(64, 48)):
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
