@@ -30,7 +30,7 @@ from PIL import Image
 import yardstick
 from underpaint.execution import device
 from underpaint.imaging import images
-from underpaint.losses.objective import ContentTerm, StyleTerm, Term
+from underpaint.losses.terms import ContentTerm, StyleTerm, Term
 from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, optimise

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 
 from training.states import STYLE_LAYERS
 from training.student import Student
-from underpaint.losses.objective import FLOOR
 from underpaint.losses.statistics import matrix
+from underpaint.losses.terms import FLOOR
 from underpaint.networks.base import Network
 from underpaint.networks.compact import LAYERS
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from underpaint.imaging import images
-from underpaint.losses.objective import Objective, StyleTerm
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, optimise
 from underpaint.recipe import make
@@ -59,8 +58,8 @@ def stage(network: Network, moment: Moment) -> Stage:
 def style_gradient(network: Network, moment: Moment) -> torch.Tensor:
     """The gradient of the style terms alone by the pixels at a moment, (3, h, w)."""
     whole = stage(network, moment).objective
-    terms = tuple(term for term in whole.terms if isinstance(term, StyleTerm))
-    return Objective(network, terms, whole.regions).evaluate(moment.image[None].to(network.device)).gradient[0].cpu()
+    style = whole.only([term.name for term in whole.terms if term.style_layer])
+    return style.evaluate(moment.image[None].to(network.device)).gradient[0].cpu()
 
 
 def _pictures(content: torch.Tensor, style: torch.Tensor) -> tuple[images.Picture, tuple[images.Picture, ...]]:

@@ -136,7 +136,7 @@ class Recipe(BaseModel):
         protect_weight: how many times the content's terms count where the mask of a protected part is white; needs that mask.
         smoothness_growth: at a smaller size, smoothness is multiplied by (that size / `size`) to this power: small sizes
             set strokes, which smoothing hinders, large ones fine texture, which it keeps clean.
-        diagonals: share of diagonal neighbours in smoothness, see `underpaint.losses.objective.SmoothnessTerm`.
+        diagonals: share of diagonal neighbours in smoothness, see `underpaint.losses.terms.SmoothnessTerm`.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's and colours' times (2s)².
         statistic: "wasserstein" (of Gaussians), "gram", "moments" or "sliced".
         style_weights: shares of the style pictures; empty for equal ones.

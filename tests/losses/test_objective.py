@@ -7,8 +7,8 @@ import torch
 from tests.conftest import random_tensors
 from underpaint.errors import UnderpaintError
 from underpaint.imaging import images
-from underpaint.losses.objective import SmoothnessTerm
 from underpaint.losses.palette import directions
+from underpaint.losses.terms import SmoothnessTerm
 from underpaint.networks.vgg import Vgg
 from underpaint.recipe import make
 from underpaint.runs.scene import Pictures, Scene
@@ -169,7 +169,7 @@ def test_masks_paint_region_by_region():
     assert {"style/relu1_1", "color", "palette"} <= ours.keys()
     for name in ours:
         assert torch.allclose(ours[name], others[name], atol=1e-6), name
-    assert scene(fields).stage(0).objective.regions["relu1_1"][0].weights is None
+    assert scene(fields).stage(0).objective.terms[0].regions[0].weights is None
 
 
 def test_a_region_thinner_than_a_pixel_keeps_its_own_colours():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from underpaint.losses.objective import SmoothnessTerm
+from underpaint.losses.terms import SmoothnessTerm
 
 
 def picture(height=9, width=12, seed=0):

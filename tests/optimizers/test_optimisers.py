@@ -7,7 +7,8 @@ import torch
 
 from tests.conftest import random_tensors
 from underpaint.errors import UnderpaintError
-from underpaint.losses.objective import ContentTerm, Objective, SmoothnessTerm
+from underpaint.losses.objective import Objective
+from underpaint.losses.terms import ContentTerm, SmoothnessTerm
 from underpaint.networks.vgg import Vgg
 from underpaint.optimizers import loop
 from underpaint.optimizers.adam import EPSILON, Adam
@@ -175,7 +176,7 @@ def stage(sizes, weight=1.0):
     def make_stage(scale):
         image = torch.rand(1, 3, sizes[scale], sizes[scale], generator=torch.Generator().manual_seed(scale))
         content = ContentTerm("content/relu1_1", "relu1_1", 0.0, network.features(image, ["relu1_1"])["relu1_1"], 1.0)
-        return Stage(Objective(network, (content, SmoothnessTerm("smoothness", weight)), {}), image)
+        return Stage(Objective(network, (content, SmoothnessTerm("smoothness", weight))), image)
 
     return make_stage
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from underpaint.losses.terms import FLOOR, PixelTerm
+
 DIRECTIONS = 8
 """Directions in RGB along which colours are compared."""
 
@@ -24,9 +26,6 @@ GRID = 33
 
 SAMPLE, NEAREST = 8000, 10
 """Colours of the style that stand for it, and how many of them a colour's distance is the mean of."""
-
-FLOOR = 0.01
-"""The normaliser of the color term is at least this share of the style's own size."""
 
 FLOOR_DELTA_E = 5.0
 """The normaliser of the palette term is at least this, ΔE."""
@@ -84,7 +83,7 @@ def goal(style: torch.Tensor, count: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class ColorTerm:
+class ColorTerm(PixelTerm):
     """Sliced Wasserstein distance, squared, of the pixels' colours to the style's (Bonneel et al. 2015, "Sliced and Radon
     Wasserstein Barycenters of Measures", in RGB): mean over directions and pixels of (sorted value − style's quantile)².
 
@@ -93,8 +92,6 @@ class ColorTerm:
         normaliser: the distance at the content picture, so that the term starts at 1 there.
     """
 
-    name: str
-    weight: float
     regions: tuple[Colors, ...]
     halvings: int
     normaliser: float
@@ -205,7 +202,7 @@ def at_colors(cells: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 @dataclass(frozen=True)
-class PaletteTerm:
+class PaletteTerm(PixelTerm):
     """Mean distance of the pixels' colours to the style's nearest ones (`field`).
 
     Unlike a distance of distributions it says of each pixel by itself whether the style has its colour.
@@ -216,8 +213,6 @@ class PaletteTerm:
         normaliser: ΔE at the content picture, so that the term starts at 1 there.
     """
 
-    name: str
-    weight: float
     places: tuple[torch.Tensor | None, ...]
     fields: tuple[torch.Tensor, ...]
     normaliser: float

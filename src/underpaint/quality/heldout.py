@@ -14,8 +14,8 @@ from functools import partial
 
 import torch
 
-from underpaint.losses.objective import FLOOR
 from underpaint.losses.statistics import Sliced, matrix
+from underpaint.losses.terms import FLOOR
 from underpaint.networks.base import Network, Seed
 from underpaint.quality.sliced import DRAW, SLICES, ascending, ranked, shrunk
 

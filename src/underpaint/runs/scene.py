@@ -14,8 +14,9 @@ from underpaint.imaging import borders, color, images
 from underpaint.imaging.borders import Margins
 from underpaint.imaging.images import Picture
 from underpaint.losses import palette
-from underpaint.losses.objective import FLOOR, ContentTerm, Objective, Region, SmoothnessTerm, StyleTerm, Term
+from underpaint.losses.objective import Objective
 from underpaint.losses.statistics import STATISTICS, matrix
+from underpaint.losses.terms import FLOOR, ContentTerm, Region, SmoothnessTerm, StyleTerm, Term
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, draw
 from underpaint.recipe import Recipe
@@ -138,13 +139,13 @@ class Scene:
         terms += self._colors(content, scale)
         smoothness = recipe.smoothness * smaller**recipe.smoothness_growth
         terms.append(SmoothnessTerm("smoothness", smoothness, recipe.diagonals))
-        return Stage(Objective(network, tuple(terms), regions, self._grey), self._start(content))
+        return Stage(Objective(network, tuple(terms), self._grey), self._start(content))
 
     def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
         recipe = self.recipe
-        say = recipe.content_weight * (2 - 2 * recipe.strength) ** 2 * weight
+        weight *= recipe.content_weight * (2 - 2 * recipe.strength) ** 2
         normaliser = max(float(goal.float().square().sum()), 1e-12)
-        return ContentTerm(f"content/{layer}", layer, say, goal, normaliser, self._protected(goal.shape[2:]))
+        return ContentTerm(f"content/{layer}", layer, weight, goal, normaliser, self._protected(goal.shape[2:]))
 
     def _protected(self, size: Sequence[int]) -> torch.Tensor | None:
         """How many times each of a layer's positions counts, (h, w); None without a mask."""
@@ -160,7 +161,7 @@ class Scene:
         features = self.network_at(scale).features(self.style(place, scale), list(recipe.style_layers))
         share = self._shares()[place]
         prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
-        say = recipe.style_weight * (2 * recipe.strength) ** 2 * share / len(recipe.style_layers)
+        own = recipe.style_weight * (2 * recipe.strength) ** 2 * share / len(recipe.style_layers)
         number = draw(recipe.seed, scale, -1)
         terms: list[Term] = []
         for layer, weight in recipe.style_layers.items():
@@ -171,19 +172,20 @@ class Scene:
                 target = statistic.target(goal, number)
                 value, _ = statistic.distance(statistic.summary(c, region.weights, number), target)
                 normaliser += region.share * max(float(value), FLOOR * float(statistic.size(target)), 1e-12)
-            terms.append(StyleTerm(f"{prefix}/{layer}", layer, say * weight, statistic, tuple(goals), normaliser))
+            where = tuple(regions[layer])
+            terms.append(StyleTerm(f"{prefix}/{layer}", layer, own * weight, statistic, where, tuple(goals), normaliser))
         return terms
 
     def _colors(self, content: torch.Tensor, scale: int) -> list[Term]:
         """The terms on the pixels' own colours; none where their weights are 0."""
         recipe, terms = self.recipe, list[Term]()
-        say = recipe.style_weight * (2 * recipe.strength) ** 2
+        own = recipe.style_weight * (2 * recipe.strength) ** 2
         if recipe.color_weight:
             for place, share in enumerate(self._shares()):
                 name = "color" if len(self._styles) == 1 else f"color{place + 1}"
                 pixels = self._style_pixels(place, scale)
                 terms.append(
-                    palette.color_term(name, recipe.color_weight * say * share, content, pixels, self._cover_parts())
+                    palette.color_term(name, recipe.color_weight * own * share, content, pixels, self._cover_parts())
                 )
         if recipe.palette_weight:
             if self._fields is None:
@@ -192,7 +194,7 @@ class Scene:
                 styles = [self._style_pixels(place, whole) for place in places]
                 of_regions = [[pixels.T.cpu().numpy() for pixels in region] for region in zip(*styles, strict=True)]
                 self._fields = [palette.field(pixels).to(content.device) for pixels in of_regions]
-            weight = recipe.palette_weight * say
+            weight = recipe.palette_weight * own
             terms.append(palette.palette_term("palette", weight, content, self._fields, self._cover_parts()))
         return terms
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 
-from underpaint.losses.objective import Objective, StyleTerm
 from underpaint.optimizers.loop import Stage, optimise
 from underpaint.recipe import Recipe
 
@@ -37,7 +36,7 @@ def paint(recipe: Recipe, stage: Callable[[int], Stage], active: Sequence[str]) 
 
     def restricted(scale: int) -> Stage:
         whole = stage(scale)
-        return Stage(_without(whole.objective, active), whole.start)
+        return Stage(whole.objective.painted_by(active), whole.start)
 
     totals: list[float] = []
     for step in optimise(recipe.model_copy(update={"stop": 0.0}), restricted, norms_every=0):
@@ -53,7 +52,3 @@ def last_fall(totals: Sequence[float]) -> float:
     fall = totals[0] - totals[-1]
     tenth = max(1, len(totals) // 10)
     return (totals[-1 - tenth] - totals[-1]) / fall if fall > 0 and len(totals) > tenth else 0.0
-
-
-def _without(objective: Objective, active: Sequence[str]) -> Objective:
-    return objective.only([t.name for t in objective.terms if not isinstance(t, StyleTerm) or t.layer in active])
