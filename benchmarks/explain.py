@@ -30,6 +30,7 @@ from scipy import stats
 
 import yardstick
 from underpaint.explanation import explaining, sanity_checks
+from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import kappa
 from underpaint.explanation.attribution import TIE, judge_cosine
 from underpaint.explanation.coalitions.painter import open_judge, panel
@@ -96,10 +97,10 @@ def closure(args: argparse.Namespace) -> None:
         made = session(args, **fields)
         judge = open_judge("compact", made)
         account = sanity_checks.accountant(made.scene, panel(made.scene, judge, None).style)
-        for step in optimise(made.recipe, made.scene.stage, ledger=True):
+        for step in optimise(made.recipe, made.scene.stage, apart=True):
+            account.ledger.see(step)
             account.see(step)
-        ledger = step.state.ledger
-        assert ledger is not None
+        ledger = account.ledger
         figures = [f"{ledger.closure(step.image):.1e}", f"{float(ledger.result['clamp'].abs().max()):.2f}"]
         figures += [f"{account.cross.residual():.4f}", f"{account.path.residual():.4f}"]
         figures += [f"{account.kappa_half:.2f}", f"{kappa(ledger):.2f}"]
@@ -121,8 +122,10 @@ def cost(args: argparse.Namespace) -> None:
         for _ in range(2):
             for ledger in (False, True):
                 begun = time.perf_counter()
-                for _step in optimise(made.recipe, made.scene.stage, ledger=ledger, norms_every=0):
-                    pass
+                account = Ledger()
+                for step in optimise(made.recipe, made.scene.stage, apart=ledger, norms_every=0):
+                    if ledger:
+                        account.see(step)
                 seconds[ledger].append(time.perf_counter() - begun)
         plain, whole = min(seconds[False]), min(seconds[True])
         print(f"| {name} | {plain:.1f} | {whole:.1f} | {whole / plain:.2f} |", flush=True)

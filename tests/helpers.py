@@ -8,7 +8,9 @@ from PIL import Image
 from torch.nn import functional
 
 from underpaint.errors import UnderpaintError
+from underpaint.explanation.account.ledger import Ledger
 from underpaint.imaging.images import read
+from underpaint.optimizers.loop import optimise
 
 
 def refused(action, *words):
@@ -36,3 +38,11 @@ def sample(name, size):
 def noisy(picture, amount):
     noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(9))
     return (picture + amount * noise).clamp(0, 1)
+
+
+def accounted(made):
+    """A scene's last step and its ledger."""
+    ledger = Ledger()
+    for step in optimise(made.recipe, made.stage, apart=True):
+        ledger.see(step)
+    return step, ledger

@@ -28,4 +28,4 @@ def test_each_room_says_what_it_is_for_in_the_docs_too_and_no_module_lies_loose(
     told = {room.replace(".", "/") for room in re.findall(r"^\| `([a-z.]+)` \|", page, re.MULTILINE)}
     assert told == {str(room.relative_to(PACKAGE)) for room in rooms} - {"samples"}
     loose = {path.stem for path in PACKAGE.glob("*.py")}
-    assert loose == {"__init__", "__main__", "captions", "commands", "errors", "recipe"}
+    assert loose == {"__init__", "__main__", "captions", "commands", "errors", "extensions", "recipe"}

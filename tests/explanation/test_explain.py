@@ -16,11 +16,13 @@ import torch
 
 import underpaint
 from tests.conftest import random_tensors, write_pair, write_tiny_weights
-from tests.optimizers.test_ledger import ADAM, picture, scene
+from tests.explanation.test_ledger import ADAM, picture, scene
+from tests.helpers import accounted
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import ablating, explaining, files
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
+from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import Account, kappa
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.coalitions.paint import Painted, paint
@@ -47,9 +49,11 @@ def watched(**fields):
     made = scene(**fields)
     sizes = [made.size(scale) for scale in range(len(made.recipe.sizes()))]
     judge = Linear(sizes[-1])
-    cross = CrossMatrix(lambda scale: made.stage(scale).objective, made.recipe.seed)
-    account = Account(cross, JudgePath(judge, sizes, made.recipe.schedule()), (len(sizes) - 1, 5))
-    for step in optimise(made.recipe, made.stage, ledger=True):
+    ledger = Ledger()
+    cross = CrossMatrix(lambda scale: made.stage(scale).objective, ledger, made.recipe.seed)
+    account = Account(ledger, cross, JudgePath(judge, ledger, sizes, made.recipe.schedule()), (len(sizes) - 1, 5))
+    for step in optimise(made.recipe, made.stage, apart=True):
+        ledger.see(step)
         account.see(step)
     return step, account, judge
 
@@ -80,9 +84,9 @@ def test_cross_matrix_rows_are_the_terms_changes(fields):
 @pytest.mark.parametrize("fields", [LBFGS, ADAM], ids=["lbfgs", "adam averaged"])
 def test_path_of_a_linear_judge_is_what_it_says_of_the_columns(fields):
     """With one gradient everywhere, the path's integral is the product with the ledger's columns at the end."""
-    step, account, judge = watched(**fields)
+    _, account, judge = watched(**fields)
     falls = account.path.result
-    for name, column in step.state.ledger.result.items():
+    for name, column in account.ledger.result.items():
         if name != "start":
             assert falls[name] == pytest.approx(-float((judge.weights[0] * column).sum()), abs=2e-3)
     assert account.path.residual() < 1e-3
@@ -103,11 +107,11 @@ def test_products_are_of_the_gradients_and_moves_at_one_picture():
 
 
 def test_kappa_is_the_sum_of_norms():
-    step, account, _ = watched(**LBFGS)
-    ledger = step.state.ledger.result
+    _, account, _ = watched(**LBFGS)
+    ledger = account.ledger.result
     change = sum(c for n, c in ledger.items() if n != "start")
     columns = [c for n, c in ledger.items() if n not in ("start", "clamp")]
-    assert kappa(step.state.ledger) == pytest.approx(sum(float(c.norm()) for c in columns) / float(change.norm()))
+    assert kappa(account.ledger) == pytest.approx(sum(float(c.norm()) for c in columns) / float(change.norm()))
     assert account.kappa_half > 0
 
 
@@ -556,8 +560,7 @@ def test_two_copies_of_a_style_do_together_what_one_did():
     twice = Scene(once.recipe, Pictures(picture(0, 1.8), (picture(1, 1.8),) * 2), once.network)
     sums = []
     for made in (once, twice):
-        *_, last = optimise(made.recipe, made.stage, ledger=True)
-        account = last.state.ledger.result
+        account = accounted(made)[1].result
         sums.append(sum(c for n, c in account.items() if n.endswith("relu3_1")))
     assert float(sums[0].abs().max()) > 5e-3
     assert float((sums[0] - sums[1]).abs().max()) < 1e-3

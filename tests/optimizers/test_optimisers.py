@@ -12,8 +12,8 @@ from underpaint.losses.terms import ContentTerm, SmoothnessTerm
 from underpaint.networks.vgg import Vgg
 from underpaint.optimizers import loop
 from underpaint.optimizers.adam import EPSILON, Adam
+from underpaint.optimizers.base import resample
 from underpaint.optimizers.lbfgs import CURVATURE, LBFGS, SUFFICIENT_DECREASE, InverseHessian, Trial, wolfe
-from underpaint.optimizers.ledger import resample
 from underpaint.optimizers.loop import NotFinite, Stage, draw
 from underpaint.recipe import make
 

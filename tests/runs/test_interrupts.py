@@ -16,13 +16,13 @@ from safetensors import safe_open
 
 from tests.conftest import random_tensors
 from underpaint.explanation import files
-from underpaint.explanation.account import cross_matrix, judge_path, observer
+from underpaint.explanation.account import cross_matrix, judge_path, ledger, observer
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.account.observer import Account
 from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
-from underpaint.optimizers import adam, lbfgs, ledger, loop
+from underpaint.optimizers import adam, lbfgs, loop
 from underpaint.recipe import make
 from underpaint.runs import convergence
 from underpaint.runs import folder as run
@@ -82,9 +82,10 @@ class Studio:
 
     def followed(self, session):
         scales = range(len(self.recipe.sizes()))
-        where = JudgePath(Judge(self.scene.content(1)), [self.scene.size(s) for s in scales], self.recipe.schedule())
-        watch = Account(CrossMatrix(lambda scale: self.scene.stage(scale).objective), where, (1, 1))
-        session.follow(watch)
+        book = ledger.Ledger()
+        where = JudgePath(Judge(self.scene.content(1)), book, [self.scene.size(s) for s in scales], self.recipe.schedule())
+        watch = Account(book, CrossMatrix(lambda scale: self.scene.stage(scale).objective, book), where, (1, 1))
+        session.follow(watch.observers())
         session.account = watch
         return session
 
@@ -94,7 +95,7 @@ class Studio:
     def tables(self, session):
         """The bytes of all that a finished run comes to, but for the seconds and what seals them."""
         folder = session.folder
-        files.write_ledger(folder, session.state.ledger.result, session.state.result, None)
+        files.write_ledger(folder, session.account.ledger.result, session.state.result, None)
         files.write_cross(folder, session.account.cross, session.account.path, self.recipe.sizes())
         history = [line.rsplit(",", 2)[0] for line in (folder / "history.csv").read_text().splitlines()]
         names = ("pastiche.png", "ledger.npz", "cross.csv")

@@ -82,8 +82,9 @@ def test_one_who_leaves_in_the_middle_leaves_nothing_open(studio):
     wait_for(lambda: not held())
 
 
-def test_nothing_that_is_taken_away_tells_a_path(studio, pair):
-    """Every file of a finished explanation that can be had, archives' files and names included."""
+def test_what_is_taken_away_tells_no_path_and_is_still_a_run(studio, pair, tmp_path):
+    """Every file of a finished explanation that can be had, archives' files and names included; and the archive of all can be
+    read elsewhere."""
     job = job_of(studio, "queued", "explain", pair)
     wait_for(lambda: job.state == "finished" or (job.state == "failed" and pytest.fail(job.error)), 280)
     assert str(Path(underpaint.__file__).parent) in (job.result / "run.json").read_text(), "nothing to hide"
@@ -99,11 +100,6 @@ def test_nothing_that_is_taken_away_tells_a_path(studio, pair):
     telling = {str(folder).encode() + b"/" for folder in folders}
     found = [(name, words) for name, data in had.items() for words in telling if words in data]
     assert found == []
-
-
-def test_an_archive_is_still_a_run(studio, tmp_path):
-    """What was taken away can be read, and gone on from, elsewhere."""
-    job = next(job for job in map(Job, sorted(studio.runs.glob("2*"))) if (job.result / "explain.json").exists())
     with zipfile.ZipFile(io.BytesIO(fetch(studio, f"download/{job.name}/all.zip"))) as archive:
         archive.extractall(tmp_path)
     assert (underpaint.Run.load(tmp_path).pastiche == underpaint.Run.load(job.result).pastiche).all()

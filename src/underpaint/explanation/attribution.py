@@ -16,10 +16,10 @@ import torch
 from underpaint.captions import listed
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import Differentiable, JudgePath
+from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.shapley.exact import ROUNDING, Estimate, Game
 from underpaint.losses.objective import Objective
 from underpaint.losses.terms import StyleTerm
-from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.runs.folder import Row
 
 SINGLE = "a single deterministic run: nothing was repeated"

@@ -98,9 +98,9 @@ class Explaining:
         self.painter = Painter(painting.scene, self.judge, lpips)
         self.style_judge = panel(painting.scene, self.judge, None).style
         self.account = accountant(painting.scene, self.style_judge)
-        if painting.state is not None and painting.state.ledger is None:
+        if painting.state is not None and "ledger" not in painting.remembered:
             raise UnderpaintError(f"{self.folder}: its run was painted without a ledger; explain into another folder")
-        painting.follow(self.account)
+        painting.follow(self.account.observers())
 
     @property
     def count(self) -> int:

@@ -13,11 +13,11 @@ import torch
 
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
+from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.schemas import ValidationFile
 from underpaint.explanation.shapley.exact import Game
 from underpaint.explanation.spatial import Sources
-from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.storage import documents
 from underpaint.storage.files import write_bytes
 

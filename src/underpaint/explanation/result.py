@@ -17,6 +17,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.execution import device
 from underpaint.explanation import attribution, explaining, files, gallery, sanity_checks, spatial, validation
 from underpaint.explanation.account import column_stats
+from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.account.observer import kappa
 from underpaint.explanation.attribution import Attribution, RunFacts, by_layer
 from underpaint.explanation.coalitions.table import Table
@@ -28,7 +29,6 @@ from underpaint.explanation.validation import State
 from underpaint.explanation.verdict import verdict
 from underpaint.imaging import images
 from underpaint.imaging.images import Source
-from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.quality.panel import DEPTHS, HEADLINE, SEES
 from underpaint.runs.folder import Run, read_inputs
 from underpaint.runs.keywords import Keywords, spelt_out
@@ -203,8 +203,7 @@ def _concluded(made: Explaining) -> Explanation:
     session, folder, players = made.session, made.folder, made.players
     state = session.state
     assert state is not None
-    assert state.ledger is not None
-    run, account = session.run, state.ledger.result
+    run, account = session.run, made.account.ledger.result
     judged = {judge: made.table.game(judge, made.orders) for judge in _judges(made.table)}
     game = judged[HEADLINE]
     watched, last = made.account, len(session.recipe.sizes()) - 1
@@ -253,9 +252,6 @@ def _judges(table: Table) -> list[str]:
 
 
 def _checks(made: Explaining, game: Game, closed: float) -> validation.Checks:
-    state = made.session.state
-    assert state is not None
-    assert state.ledger is not None
     fall = game.fall()
     unsettled = {
         label(row.mask, made.players): row.last_fall
@@ -268,7 +264,7 @@ def _checks(made: Explaining, game: Game, closed: float) -> validation.Checks:
         cross_residual=account.cross.residual(),
         path_residual=account.path.residual(),
         kappa_half=account.kappa_half,
-        kappa=kappa(state.ledger),
+        kappa=kappa(account.ledger),
         fall=fall.value,
         fall_error=fall.error,
         content=made.table.rows[0, (1 << len(made.players)) - 1].outcomes["content"],

@@ -13,6 +13,7 @@ from pathlib import Path
 from underpaint.explanation import attribution
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
+from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import Account
 from underpaint.explanation.attribution import Attribution, RunFacts
 from underpaint.networks.anatomy import block
@@ -34,9 +35,10 @@ BLOCKS = 5
 def accountant(scene: Scene, judge: StyleJudge) -> Account:
     """What follows a run of this scene."""
     schedule, scales = scene.recipe.schedule(), range(len(scene.recipe.sizes()))
-    cross = CrossMatrix(lambda scale: scene.stage(scale).objective, scene.recipe.seed)
-    path = JudgePath(judge, [scene.size(scale) for scale in scales], schedule, scene.network.device)
-    return Account(cross, path, (len(schedule) - 1, max(1, schedule[-1] // 2)))
+    ledger = Ledger()
+    cross = CrossMatrix(lambda scale: scene.stage(scale).objective, ledger, scene.recipe.seed)
+    path = JudgePath(judge, ledger, [scene.size(scale) for scale in scales], schedule, scene.network.device)
+    return Account(ledger, cross, path, (len(schedule) - 1, max(1, schedule[-1] // 2)))
 
 
 def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
@@ -49,14 +51,13 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
         layers = [layer for layer in scene.network.layers if block(layer) >= first]
         other = Scene(scene.recipe, scene.pictures, scene.network.shuffled(layers, scene.recipe.seed), scene.polish)
         account, history = accountant(other, judge), list[Row]()
-        for step in optimise(other.recipe, other.stage, ledger=True):
+        for step in optimise(other.recipe, other.stage, apart=True):
+            account.ledger.see(step)
             account.see(step)
             history += rows(step, 0.0)
             yield BLOCKS - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
-        ledger = step.state.ledger
-        assert ledger is not None
         last = len(other.recipe.sizes()) - 1
-        facts = RunFacts(history, other.stage(last).objective, other.content(last), ledger.result)
+        facts = RunFacts(history, other.stage(last).objective, other.content(last), account.ledger.result)
         found = attribution.of_run(facts, account.cross, account.path, tuple(other.recipe.style_layers))
         known += [(name, PICTURE, "", repr(judge(step.image)[HEADLINE]))]
         known += [(name, a.method, layer, repr(value)) for a in found for layer, value in a.values.items()]

@@ -8,11 +8,18 @@ eq. 7.20 (initial scaling).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+
+from underpaint.losses.objective import Evaluation
+from underpaint.optimizers.base import Advance, Here
+from underpaint.recipe import Recipe
+
+NOISE = {"bf16": 2.0**-7}
+"""How far the objective may be off, relative to itself, by precision: the spacing of bf16's numbers."""
 
 MEMORY = 10
 SUFFICIENT_DECREASE, CURVATURE = 1e-4, 0.9
@@ -172,8 +179,8 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Move:
-    """A step, and how it depends on the gradient: `image` = clip(`target`), `target` = x − length · P' H P g.
+class BoundedMove:
+    """A step (see `Move`), and how it depends on the gradient: `image` = clip(`target`), `target` = x − length · P' H P g.
 
     Attributes:
         image, target: (1, 3, H, W), the next picture with and without the bounds.
@@ -189,8 +196,11 @@ class Move:
     held: torch.Tensor
     outward: torch.Tensor
 
-    def of(self, gradients: torch.Tensor) -> torch.Tensor:
-        """What each of several gradients (T, 3, H, W), float64, moved: linear, so that parts add up to the whole."""
+    def follow(self, gradients: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, None]:
+        """See `Move.follow`; nothing has to be remembered."""
+        return self._each(gradients), None
+
+    def _each(self, gradients: torch.Tensor) -> torch.Tensor:
         if not self.length:
             return torch.zeros_like(gradients)
         free = gradients.masked_fill(self.held, 0)
@@ -211,6 +221,10 @@ class LBFGS:
         hessian: the operator H.
         low, high: the bounds, infinite for none.
     """
+
+    name: ClassVar[str] = "lbfgs"
+    one_draw: ClassVar[bool] = True
+    averages: ClassVar[bool] = False
 
     hessian: InverseHessian = field(default_factory=InverseHessian)
     low: float = -math.inf
@@ -235,7 +249,7 @@ class LBFGS:
         evaluate: Callable[[torch.Tensor], tuple[float, torch.Tensor]],
         first_move: float,
         noise: float = 0.0,
-    ) -> Move:
+    ) -> BoundedMove:
         """The way to the next picture, within the bounds; to the same one when no descent was found.
 
         Args:
@@ -252,9 +266,9 @@ class LBFGS:
             direction, held, outward = self.direction(image, gradient)
             slope = _dot(direction, gradient)
 
-        def move(length: float) -> Move:
+        def move(length: float) -> BoundedMove:
             target = image + length * direction if length else image
-            return Move(target.clamp(self.low, self.high), target, length, self.hessian.copy(), held, outward)
+            return BoundedMove(target.clamp(self.low, self.high), target, length, self.hessian.copy(), held, outward)
 
         if slope >= 0 or not math.isfinite(slope):
             return move(0.0)
@@ -275,3 +289,45 @@ class LBFGS:
         # Pixels that did not move say nothing of the curvature along the step.
         self.hessian.update(s, (found.gradient - gradient).masked_fill(s == 0, 0))
         return moved
+
+    @classmethod
+    def begin(cls, recipe: Recipe, image: torch.Tensor) -> LBFGS:
+        """See `Optimizer.begin`."""
+        return cls(InverseHessian(), 0.0, 1.0)
+
+    def resized(self, recipe: Recipe, size: Sequence[int]) -> None:
+        """Nothing: its pairs are of another function."""
+
+    def advance(self, here: Here) -> Advance:
+        """See `Optimizer.advance`. The line search's last look is the objective at the new picture, if it made it."""
+        seen: list[tuple[torch.Tensor, Evaluation]] = []
+
+        def evaluate(image: torch.Tensor) -> tuple[float, torch.Tensor]:
+            seen.append((image, here.evaluate(image)))
+            del seen[:-1]
+            total, gradient = seen[-1][1].total, seen[-1][1].gradient
+            # The line search backs away from what is not finite, whether in the value or in the slope.
+            return total if bool(torch.isfinite(gradient).all()) else math.inf, gradient
+
+        lbfgs, recipe, known = self.copy(), here.recipe, here.evaluation
+        noise = NOISE.get(recipe.precision, 0.0)
+        move = lbfgs.step(here.image, known.total, known.gradient, evaluate, recipe.rate, noise)
+        return Advance(lbfgs, move, next((found for image, found in seen if torch.equal(image, move.image)), None))
+
+    def kept(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The pairs, oldest first."""
+        tensors: dict[str, torch.Tensor] = {}
+        for place, (s, y, *_) in enumerate(self.hessian.pairs):
+            tensors |= {f"s{place}": s, f"y{place}": y}
+        return tensors, {"pairs": len(self.hessian.pairs)}
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any], image: torch.Tensor) -> LBFGS:
+        """See `Optimizer.restored`."""
+        count = numbers["pairs"]
+        if type(count) is not int or not 0 <= count <= 1000:
+            raise ValueError("the optimiser's pairs are not counted")
+        found = [(tensors[f"s{i}"], tensors[f"y{i}"]) for i in range(count)]
+        if any(tensor.numel() != image.numel() for pair in found for tensor in pair):
+            raise ValueError("the optimiser's pairs are of another size")
+        return cls(InverseHessian([Pair.of(s, y) for s, y in found]), 0.0, 1.0)

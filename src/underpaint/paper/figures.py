@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from underpaint.errors import UnderpaintError
+from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.files import COLOUR, PASTICHE
 from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.imaging import images
 from underpaint.imaging.drawing import drawing
-from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.quality.panel import HEADLINE
 from underpaint.report import charts
 from underpaint.report.folder import Evidence

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from underpaint.errors import UnderpaintError
+from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.files import COLOUR, PASTICHE
 from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
 from underpaint.imaging import images
-from underpaint.optimizers.ledger import CLAMP, START
 from underpaint.quality import MEASURES
 from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.recipe import to_toml

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from safetensors import safe_open
 from safetensors.torch import save
 
 from underpaint.errors import UnderpaintError
-from underpaint.optimizers.adam import Adam
-from underpaint.optimizers.lbfgs import LBFGS, InverseHessian, Pair
-from underpaint.optimizers.ledger import Ledger
+from underpaint.optimizers.base import shaped
 from underpaint.optimizers.loop import State
+from underpaint.optimizers.registry import optimizer
+from underpaint.runs.observer import Memory
 from underpaint.storage import documents
 from underpaint.storage.files import spelt, write_bytes
 from underpaint.storage.schemas import Count
@@ -28,8 +28,6 @@ FILE = "checkpoint.safetensors"
 FORMAT = "underpaint checkpoint 3"
 OLDER = ("underpaint checkpoint 1", "underpaint checkpoint 2")
 """Formats that are read too: 1 knows no inputs, neither has a sum."""
-
-WATCH = "watch."
 
 
 @dataclass(frozen=True)
@@ -41,19 +39,19 @@ class Checkpoint:
         seconds: how long the run has been running.
         recipe: its digest (`underpaint.recipe.digests`).
         inputs: the pictures' hashes by role; None where the file is of a format that does not say.
-        watch: what whoever follows the run carries along.
+        observers: what those who follow the run have to remember, by their names.
     """
 
     state: State
     seconds: float
     recipe: str
     inputs: Mapping[str, str] | None
-    watch: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    observers: Mapping[str, Memory] = field(default_factory=dict)
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Saves it."""
-    state = checkpoint.state
+    state, method = checkpoint.state, checkpoint.state.optimizer.name
     tensors = {"image": state.image, "average": state.average}
     numbers: dict[str, Any] = {
         "scale": state.scale,
@@ -62,18 +60,12 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "averaged": state.averaged,
         "totals": list(state.totals),
     }
-    if state.adam is not None:
-        tensors |= {"adam.m": state.adam.m, "adam.v": state.adam.v}
-        numbers |= {"adam.t": state.adam.t, "adam.betas": list(state.adam.betas)}
-    if state.lbfgs is not None:
-        numbers |= {"lbfgs.pairs": len(state.lbfgs.hessian.pairs)}
-        for place, (s, y, *_) in enumerate(state.lbfgs.hessian.pairs):
-            tensors |= {f"lbfgs.s{place}": s, f"lbfgs.y{place}": y}
-    if (ledger := state.ledger) is not None:
-        numbers |= {"ledger": list(ledger.terms)}
-        kept = {"entries": ledger.entries, "average": ledger.average, "moments": ledger.moments}
-        tensors |= {f"ledger.{name}": t for name, t in kept.items() if t is not None}
-    tensors |= {WATCH + name: t for name, t in checkpoint.watch.items()}
+    own, facts = state.optimizer.kept()
+    tensors |= {f"{method}.{name}": tensor for name, tensor in own.items()}
+    numbers |= {f"{method}.{name}": fact for name, fact in facts.items()}
+    for observer, memory in checkpoint.observers.items():
+        tensors |= {f"{observer}.{name}": tensor for name, tensor in memory.tensors.items()}
+        numbers |= {observer: list(memory.names)} if memory.names else {}
     metadata = {
         "format": FORMAT,
         "state": json.dumps(numbers),
@@ -111,72 +103,57 @@ def read(path: Path, device: torch.device) -> Checkpoint:
             raise UnderpaintError(f"{path}: is not a checkpoint of this version of underpaint; start the run again")
         if metadata["format"] not in OLDER and metadata[SUM] != _sum(tensors, metadata):
             raise ValueError("it is not as it was written")
-        watch = {name.removeprefix(WATCH): t for name, t in tensors.items() if name.startswith(WATCH)}
-        own = {name: t.to(device) for name, t in tensors.items() if not name.startswith(WATCH)}
+        numbers = Numbers.model_validate(documents.parsed(metadata["state"]))
         inputs = documents.parsed(metadata.get("inputs", "null"))
-        state = _state(own, Numbers.model_validate(documents.parsed(metadata["state"])))
-        return Checkpoint(state, documents.number(metadata["seconds"]), metadata["recipe"], inputs, watch)
+        state, others = _state({name: t.to(device) for name, t in tensors.items()}, numbers)
+        seconds = documents.number(metadata["seconds"])
+        return Checkpoint(state, seconds, metadata["recipe"], inputs, _memories(tensors, numbers, others))
 
 
 class Numbers(BaseModel):
-    """The metadata's `state`: what of a state is no tensor."""
+    """The metadata's `state`: what of a state is no tensor. Beside these fields lie the optimiser's, `adam.t` of Adam, and
+    lists of names, of an observer each."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True)
 
     scale: Count
     iteration: Count
     step: Count
     averaged: Count
     totals: list[float]
-    adam_t: Count | None = Field(None, alias="adam.t")
-    adam_betas: list[float] = Field([], alias="adam.betas")
-    pairs: int | None = Field(None, alias="lbfgs.pairs", ge=0, le=1000)
-    ledger: list[str] | None = None
 
 
-def _state(tensors: Mapping[str, torch.Tensor], numbers: Numbers) -> State:
+def _state(tensors: Mapping[str, torch.Tensor], numbers: Numbers) -> tuple[State, set[str]]:
+    """The state, and the names of the tensors that are none of its."""
     image, average = tensors["image"], tensors["average"]
-    shape = _shaped(image, (1, 3, *image.shape[2:]))
-    _shaped(average, shape)
-    adam = lbfgs = ledger = None
-    if numbers.adam_t is not None:
-        b1, b2 = numbers.adam_betas
-        for name in ("adam.m", "adam.v"):
-            _shaped(tensors[name], shape)
-        adam = Adam(tensors["adam.m"], tensors["adam.v"], numbers.adam_t, (b1, b2))
-    if numbers.pairs is not None:
-        found = [(tensors[f"lbfgs.s{i}"], tensors[f"lbfgs.y{i}"]) for i in range(numbers.pairs)]
-        if any(tensor.numel() != image.numel() for pair in found for tensor in pair):
-            raise ValueError("the optimiser's pairs are of another size")
-        lbfgs = LBFGS(InverseHessian([Pair.of(s, y) for s, y in found]), 0.0, 1.0)
-    if numbers.ledger is not None:
-        for name, more in (("entries", 2), ("average", 2), ("moments", 0)):
-            if name == "entries" or f"ledger.{name}" in tensors:
-                _shaped(tensors[f"ledger.{name}"], (len(numbers.ledger) + more, *shape[1:]))
-        own = {name: tensors.get(f"ledger.{name}") for name in ("average", "moments")}
-        ledger = Ledger(tuple(numbers.ledger), tensors["ledger.entries"], **own)
-    return State(
+    shaped(image, (1, 3, *image.shape[2:]))
+    shaped(average, image.shape)
+    facts = {name: value for name, value in (numbers.model_extra or {}).items() if "." in name}
+    methods = {name.partition(".")[0] for name in facts}
+    if len(methods) != 1:
+        raise ValueError(f"{len(methods)} optimisers stand where one belongs")
+    method = methods.pop()
+    own, kept = ({n.partition(".")[2]: v for n, v in d.items() if n.startswith(f"{method}.")} for d in (tensors, facts))
+    state = State(
         scale=numbers.scale,
         iteration=numbers.iteration,
         step=numbers.step,
         image=image,
         average=average,
+        optimizer=optimizer(method).restored(own, kept, image),
         averaged=numbers.averaged,
-        adam=adam,
-        lbfgs=lbfgs,
         totals=tuple(numbers.totals),
-        ledger=ledger,
     )
+    return state, {name for name in tensors if "." in name and not name.startswith(f"{method}.")}
 
 
-def _shaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a tensor that has to have this one, of finite numbers.
-
-    Raises:
-        ValueError: it has another, or holds what is not finite.
-    """
-    if tuple(tensor.shape) != shape or len(shape) != 4 or not tensor.numel() or not tensor.is_floating_point():
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} stands where {shape} belongs")
-    if not bool(tensor.isfinite().all()):
-        raise ValueError("a tensor is not finite")
-    return shape
+def _memories(tensors: Mapping[str, torch.Tensor], numbers: Numbers, others: Collection[str]) -> dict[str, Memory]:
+    names = {name: value for name, value in (numbers.model_extra or {}).items() if "." not in name and value is not None}
+    for name, value in names.items():
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"{name!r} stands where an observer's names belong")
+    found: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
+    for name in others:
+        observer, _, own = name.partition(".")
+        found.setdefault(observer, {})[own] = tensors[name]
+    return {name: Memory(own, tuple(names.get(name, ()))) for name, own in found.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ from underpaint.runs.folder import (
     write_history,
 )
 from underpaint.runs.keywords import CarriedFields, Fields, Keywords, spelt_out
+from underpaint.runs.observer import Memory, Observer
 from underpaint.runs.scene import PROTECT_WEIGHT_ALONE, Pictures, Scene, check
 from underpaint.runs.schemas import FORMAT
 from underpaint.storage import documents
@@ -95,22 +96,6 @@ class Options:
             object.__setattr__(self, name, value)
 
 
-class Watch(Protocol):
-    """Follows a run with a ledger, step by step, and goes along in its checkpoints."""
-
-    def see(self, step: Step) -> None:
-        """A step that was just made."""
-        ...
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What it has to remember. Asked after every step, so it costs next to nothing; none of it is written to later."""
-        ...
-
-    def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """Back to a state, of a run with these terms; to its own beginning where there is nothing in it."""
-        ...
-
-
 @dataclass(frozen=True)
 class Moment:
     """A run between two steps, whole. A step ends with one assignment of the next moment: an interrupt, at whatever
@@ -119,14 +104,14 @@ class Moment:
     Attributes:
         state: None before the first step.
         seconds: how long it has been running.
-        watch: what the watch had to remember.
+        observers: what each had to remember.
         rows: how many rows of history there are.
-        step: the last one, without its gradients; None if it was not made here.
+        step: the last one, without its gradients and its move; None if it was not made here.
     """
 
     state: State | None = None
     seconds: float = 0.0
-    watch: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    observers: Mapping[str, Memory] = field(default_factory=dict)
     rows: int = 0
     step: Step | None = None
 
@@ -173,9 +158,9 @@ class Session:
         self.scene = Scene(recipe, pictures, *(each.network for each in opened))
         self._opened = opened
         self._history: list[Row] = list(known)
-        self._now = Moment() if begun is None else Moment(begun.state, begun.seconds, begun.watch, len(known))
+        self._now = Moment() if begun is None else Moment(begun.state, begun.seconds, begun.observers, len(known))
         self.facts: dict[str, Any] = {}
-        self._watch: Watch | None = None
+        self._observers: dict[str, Observer] = {}
         if recipe.network == "compact" and not recipe.polish:
             self.notes.append(COMPACT_NOTE)
 
@@ -185,16 +170,24 @@ class Session:
         where = short(self.folder or "not kept")
         return f"Session({self.recipe.network}, {width}×{height} px, {done} of {self.steps} steps, {where})"
 
-    def follow(self, watch: Watch) -> None:
-        """Before the first step: has the run keep a ledger, and shows every step to the watch, which first gets back what the
-        checkpoint has of it."""
-        self._watch = watch
-        self._restore(watch)
+    def follow(self, observers: Mapping[str, Observer]) -> None:
+        """Shows every step to each of them, in this order.
 
-    def _restore(self, watch: Watch) -> None:
-        ledger = None if self._now.state is None else self._now.state.ledger
+        Called before the first step, when each gets back what the checkpoint has under its name.
+        """
+        self._observers = dict(observers)
+        self._restore()
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        """The observers that the run has had so far."""
+        return frozenset(self._now.observers)
+
+    def _restore(self) -> None:
+        image = None if self._now.state is None else self._now.state.image
         with documents.told((self.folder or Path()) / checkpoint.FILE, "start the run again"):
-            watch.restore(self._now.watch, () if ledger is None else ledger.terms)
+            for name, observer in self._observers.items():
+                observer.restore(self._now.observers.get(name, Memory()), image)
 
     def _open(self, name: str, layers: Sequence[str]) -> registry.Opened:
         return registry.open_network(
@@ -239,17 +232,16 @@ class Session:
         """The steps, timed and remembered."""
         reached = 0 if self._now.state is None else self._now.state.step
         self._history = [row for row in self.history if row.step < reached]  # the last look is taken again
-        if self._watch is not None:
-            self._restore(self._watch)
+        self._restore()
         begun = time.perf_counter() - self._now.seconds
-        for step in optimise(self.recipe, self.scene.stage, self._now.state, ledger=self._watch is not None):
-            watched: Mapping[str, torch.Tensor] = {}
-            if self._watch is not None:
-                self._watch.see(step)
-                watched = self._watch.state()
+        for step in optimise(self.recipe, self.scene.stage, self._now.state, apart=bool(self._observers)):
+            for observer in self._observers.values():
+                observer.see(step)
+            memories = {name: observer.state() for name, observer in self._observers.items()}
             seconds = time.perf_counter() - begun
             self._history += rows(step, seconds)
-            self._now = Moment(step.state, seconds, watched, len(self._history), replace(step, parts={}))
+            last = replace(step, parts={}, move=None, arrival=None)
+            self._now = Moment(step.state, seconds, memories, len(self._history), last)
             yield step
 
     def _recorded(self, owner: Owner) -> Generator[Step]:
@@ -312,7 +304,7 @@ class Session:
         now = self._now
         assert now.state is not None
         of = self.recipe.digest(), hashes_of(self.facts["inputs"])
-        checkpoint.write(folder / checkpoint.FILE, Checkpoint(now.state, now.seconds, *of, now.watch))
+        checkpoint.write(folder / checkpoint.FILE, Checkpoint(now.state, now.seconds, *of, now.observers))
 
     def _close(self, folder: Path, done: bool) -> None:
         """The last things of a run, finished or not: every file as of the last whole step, and run.json last."""

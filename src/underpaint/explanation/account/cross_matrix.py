@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from underpaint.explanation.account.ledger import CLAMP, Ledger
 from underpaint.explanation.account.quadrature import Care, Point, integral
 from underpaint.losses.objective import Evaluation, Objective
-from underpaint.optimizers.ledger import CLAMP
 from underpaint.optimizers.loop import Step, draw
 
 CARE = Care(share=0.01, negligible=1e-4, depth=5)
@@ -31,6 +31,7 @@ class CrossMatrix:
     """Follows a run with a ledger; see the module's text. All values are weighted, so that they add up to the total's change.
 
     Attributes:
+        ledger: the run's, which has seen each step first.
         objective: gives the objective at a scale (for the last point of each, and for refinement).
         matrices: by scale, (T, T + 1) float64: rows the terms j, columns the terms l and clamp.
         changes: by scale, (T,): L_j(end) − L_j(start), weighted.
@@ -38,6 +39,7 @@ class CrossMatrix:
     """
 
     objective: Callable[[int], Objective]
+    ledger: Ledger
     seed: int = 0
     terms: tuple[str, ...] = ()
     matrices: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -53,8 +55,7 @@ class CrossMatrix:
         """Takes in a step; the segment before it is complete with its gradients."""
         if step.final:
             return
-        ledger = step.state.ledger
-        assert ledger is not None
+        ledger = self.ledger
         assert ledger.last is not None
         here = point(step)
         self._complete(here, step.scale)
@@ -90,16 +91,16 @@ class CrossMatrix:
         return missed / max(sum(float(c.abs().sum()) for c in self.changes.values()), 1e-12)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint; what is in it is never written to."""
+        """What it has to remember; none of it is written to later."""
         kept = {f"cross.{s}": m for s, m in self.matrices.items()} | {f"change.{s}": c for s, c in self.changes.items()}
         if self._before is not None:
             point, moved, start = self._before
             kept |= {"values": point.values, "gradients": point.gradients, "moved": moved, "before": start}
         return kept
 
-    def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
+    def restore(self, kept: Mapping[str, torch.Tensor]) -> None:
         """Back to such a state; from nothing, as it was before the first step."""
-        self.terms = terms
+        self.terms = self.ledger.terms
         self.matrices, self.changes = (
             {int(name.partition(".")[2]): tensor for name, tensor in kept.items() if name.startswith(f"{kind}.")}
             for kind in ("cross", "change")

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import torch
 
+from underpaint.explanation.account.ledger import CLAMP, Ledger
 from underpaint.explanation.account.quadrature import Care, Point, integral
-from underpaint.optimizers.ledger import CLAMP, Ledger, resample
+from underpaint.optimizers.base import resample
 from underpaint.optimizers.loop import Step
 
 CARE = Care(share=0.05, negligible=0.004, depth=1)
@@ -45,6 +46,7 @@ class JudgePath:
 
     Attributes:
         judge: looks at pictures of the last size.
+        ledger: the run's, which has seen each step first.
         sizes: (height, width) at each scale.
         lengths: steps at each scale.
         device: where the judge looks.
@@ -55,6 +57,7 @@ class JudgePath:
     """
 
     judge: Differentiable
+    ledger: Ledger
     sizes: Sequence[tuple[int, int]]
     lengths: Sequence[int]
     device: torch.device | str = "cpu"
@@ -68,12 +71,13 @@ class JudgePath:
 
     def see(self, step: Step) -> None:
         """Takes in a step."""
-        ledger = step.state.ledger
-        if step.final or ledger is None or ledger.last is None:
+        ledger = self.ledger
+        if step.final:
             return
+        assert ledger.last is not None
         self.terms = ledger.terms
         if step.iteration == 0:
-            self._begin(step, ledger)
+            self._begin(step, ledger, ledger.last)
         if (step.scale, step.iteration) == self._marked and self._mark is not None:
             self._multiply(step, self._mark, ledger.last)
         if step.scale_done or step.iteration + 1 in _moments(self.lengths[step.scale]):
@@ -82,10 +86,9 @@ class JudgePath:
         if step.scale_done and ledger.average is not None:
             self._reach(self._mark_of(ledger.average, step.scale), step.scale)
 
-    def _begin(self, step: Step, ledger: Ledger) -> None:
+    def _begin(self, step: Step, ledger: Ledger, last: torch.Tensor) -> None:
         """The first picture of a size: what a resize's clamp took is the only way from the last one's end."""
-        assert ledger.last is not None
-        entries = torch.cat([ledger.entries[:1], ledger.entries[1:] - ledger.last])
+        entries = torch.cat([ledger.entries[:1], ledger.entries[1:] - last])
         mark = self._mark_of(entries, step.scale)
         self.falls[step.scale] = torch.zeros(len(entries) - 1, dtype=torch.float64)
         if self._mark is None:
@@ -151,7 +154,7 @@ class JudgePath:
         return abs(sum(self.result.values()) - fall) / max(abs(fall), 1e-12)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint; what is in it is never written to."""
+        """What it has to remember; none of it is written to later."""
         if self._mark is None:
             return {}
         ends = torch.tensor([self.first, self.last], dtype=torch.float64)
@@ -160,10 +163,10 @@ class JudgePath:
         kept = mark | falls | {"ends": ends, "value": self._mark.point.values, "marked": torch.tensor(self._marked)}
         return kept | {f"products.{i}.{k}": t for i, both in enumerate(self.products) for k, t in enumerate(both)}
 
-    def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
+    def restore(self, kept: Mapping[str, torch.Tensor]) -> None:
         """Back to such a state; from nothing, as it was before the first step."""
         begun = "ends" in kept
-        self.terms = terms
+        self.terms = self.ledger.terms
         self.falls = {int(name[6:]): each for name, each in kept.items() if name.startswith("falls.")}
         self.first, self.last = kept["ends"].tolist() if begun else (float("nan"), float("nan"))
         scale, iteration = kept["marked"].tolist() if begun else (-1, -1)

@@ -1,16 +1,16 @@
-"""What follows a run that is to be explained: the cross matrix, the judge's path and κ, together in its checkpoints."""
+"""What follows a run that is to be explained: its ledger, and from that the cross matrix, the judge's path and κ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
-from underpaint.optimizers.ledger import START, Ledger
+from underpaint.explanation.account.ledger import START, Ledger
 from underpaint.optimizers.loop import Step
+from underpaint.runs.observer import Memory, Observer
 
 
 def kappa(ledger: Ledger) -> float:
@@ -22,13 +22,14 @@ def kappa(ledger: Ledger) -> float:
 
 @dataclass
 class Account:
-    """A `Watch` of three.
+    """An `Observer` of what the ledger tells: the ledger itself sees each step first, as an observer of its own.
 
     Attributes:
         halfway: the place and the step count of the last size after which κ is taken the first time.
         kappa_half: κ then.
     """
 
+    ledger: Ledger
     cross: CrossMatrix
     path: JudgePath
     halfway: tuple[int, int]
@@ -38,17 +39,22 @@ class Account:
         """Takes in a step."""
         self.cross.see(step)
         self.path.see(step)
-        if (step.scale, step.iteration + 1) == self.halfway and step.state.ledger is not None:
-            self.kappa_half = kappa(step.state.ledger)
+        if (step.scale, step.iteration + 1) == self.halfway:
+            self.kappa_half = kappa(self.ledger)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """For a checkpoint, or to come back to; what is in it is never written to."""
+    def observers(self) -> dict[str, Observer]:
+        """Itself and the ledger, by the names that their checkpoints have for them, in the order in which they see a step."""
+        return {"ledger": self.ledger, "watch": self}
+
+    def state(self) -> Memory:
+        """See `Observer.state`."""
         kept = {f"cross/{name}": t for name, t in self.cross.state().items()}
         kept |= {f"path/{name}": t for name, t in self.path.state().items()}
-        return kept | {"kappa_half": torch.tensor(self.kappa_half, dtype=torch.float64)}
+        return Memory(kept | {"kappa_half": torch.tensor(self.kappa_half, dtype=torch.float64)})
 
-    def restore(self, kept: Mapping[str, torch.Tensor], terms: tuple[str, ...]) -> None:
-        """Back to such a state; from nothing, as it was before the first step."""
-        self.cross.restore({n[6:]: t for n, t in kept.items() if n.startswith("cross/")}, terms)
-        self.path.restore({n[5:]: t for n, t in kept.items() if n.startswith("path/")}, terms)
+    def restore(self, memory: Memory, image: torch.Tensor | None) -> None:
+        """See `Observer.restore`; the ledger has been restored before."""
+        kept = memory.tensors
+        self.cross.restore({n[6:]: t for n, t in kept.items() if n.startswith("cross/")})
+        self.path.restore({n[5:]: t for n, t in kept.items() if n.startswith("path/")})
         self.kappa_half = float(kept.get("kappa_half", float("nan")))

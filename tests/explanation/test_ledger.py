@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from tests.conftest import random_tensors
+from tests.helpers import accounted
+from underpaint.explanation.account.ledger import Ledger
 from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
 from underpaint.optimizers.lbfgs import LBFGS, InverseHessian
@@ -41,16 +43,13 @@ def scene(**fields):
 
 
 def run(**fields):
-    """The last step and the summed sizes of what clamping took."""
-    made = scene(**fields)
-    *_, last = optimise(made.recipe, made.stage, ledger=True)
-    return last
+    """The last step, and the ledger."""
+    return accounted(scene(**fields))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_closure(name):
-    last = run(**RECIPES[name])
-    ledger = last.state.ledger
+    last, ledger = run(**RECIPES[name])
     assert ledger.closure(last.image) < 1e-4
     account = ledger.result
     pixels = {"color", "palette", "smoothness"}
@@ -64,16 +63,16 @@ def test_closure(name):
 
 
 def test_a_corrupt_column_does_not_close():
-    last = run(**RECIPES["lbfgs"])
-    last.state.ledger.entries[2, 1, 5, 5] += 1e-3
-    assert last.state.ledger.closure(last.image) > 5e-4
+    last, ledger = run(**RECIPES["lbfgs"])
+    ledger.entries[2, 1, 5, 5] += 1e-3
+    assert ledger.closure(last.image) > 5e-4
 
 
 def test_the_account_changes_nothing():
     """The same run with and without a ledger, up to the rounding of a sum in another order."""
     made = scene(**RECIPES["adam"])
     *_, without = optimise(made.recipe, made.stage)
-    assert float((run(**RECIPES["adam"]).image - without.image).abs().max()) < 2e-3
+    assert float((run(**RECIPES["adam"])[0].image - without.image).abs().max()) < 2e-3
 
 
 def test_adams_columns_are_those_of_a_literal_account():
@@ -83,9 +82,11 @@ def test_adams_columns_are_those_of_a_literal_account():
     columns, moments, average = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), {}
     count, v, t, scale = 0, 0.0, 0, 0
     resize = torch.nn.functional.interpolate
-    for step in optimise(made.recipe, made.stage, ledger=True):
+    ledger = Ledger()
+    for step in optimise(made.recipe, made.stage, apart=True):
         if step.final:
             break
+        ledger.see(step)
         if step.scale != scale:
             size, scale, count = step.size, step.scale, 0
             columns, moments = ({n: resize(x, size, mode="bicubic") for n, x in d.items()} for d in (average, moments))
@@ -101,7 +102,7 @@ def test_adams_columns_are_those_of_a_literal_account():
             count += 1
             weight = max(1 / count, 1 - 0.98)
             average = {n: columns[n] if count == 1 else average[n] + weight * (columns[n] - average[n]) for n in names}
-    account = step.state.ledger.result
+    account = ledger.result
     for name in names:
         # (Adam divides by a root that is near zero at some pixels, where single and double precision part.)
         assert float((account[name] - average[name][0]).abs().max()) < 1e-3 * float(average[name].abs().max()), name
@@ -137,7 +138,7 @@ def test_parts_of_a_move_add_up_to_it_at_the_bounds():
     for _ in range(8):
         before = parts(x)
         move = minimiser.step(x, *evaluate(x), evaluate, 0.1)
-        moved = move.of(before)
+        moved = move.follow(before)[0]
         assert torch.allclose(x[0] + moved.sum(0), move.target[0], atol=1e-10)
         assert torch.equal(move.image, move.target.clamp(0, 1))
         x = move.image
@@ -146,12 +147,11 @@ def test_parts_of_a_move_add_up_to_it_at_the_bounds():
 
 def test_a_layer_of_weight_zero_gets_nothing_and_copies_share():
     layers = {f"relu{i}_1": 1.0 for i in range(1, 6)}
-    account = run(**RECIPES["lbfgs"], style_layers=layers | {"relu2_1": 0.0}).state.ledger.result
+    account = run(**RECIPES["lbfgs"], style_layers=layers | {"relu2_1": 0.0})[1].result
     assert float(account["style/relu2_1"].abs().max()) == 0
     # Two style pictures that are the same picture: half of the weight each, and half of the paint.
     made = Scene(make({"network": "vgg19", "size": 90, "smallest": 44} | RECIPES["lbfgs"]), twice(), NETWORK)
-    *_, last = optimise(made.recipe, made.stage, ledger=True)
-    account = last.state.ledger.result
+    account = accounted(made)[1].result
     for layer in layers:
         assert torch.allclose(account[f"style1/{layer}"], account[f"style2/{layer}"], atol=1e-9)
     assert torch.allclose(account["color1"], account["color2"], atol=1e-9)
