@@ -139,14 +139,15 @@ def load(args: argparse.Namespace) -> None:
     taken = []
     for _ in range(5):
         begun = time.perf_counter()
-        registry.open_network("compact", compact.LAYERS)
+        opened = registry.open_network("compact", compact.LAYERS)
         taken.append(time.perf_counter() - begun)
-    print(f"{compact.path().stat().st_size / 1e6:.2f} MB, opened in {min(taken):.3f} s (first time {taken[0]:.3f} s)")
+    print(f"{opened.path.stat().st_size / 1e6:.2f} MB, opened in {min(taken):.3f} s (first time {taken[0]:.3f} s)")
 
 
 def networks(args: argparse.Namespace) -> dict[str, Network]:
     """The package's and those of `--file`."""
-    files = {"compact": compact.path()} | {name: Path(file) for name, _, file in (t.partition("=") for t in args.file)}
+    own = registry.open_network("compact", compact.LAYERS).path
+    files = {"compact": own} | {name: Path(file) for name, _, file in (t.partition("=") for t in args.file)}
     return {name: compact.Compact(compact.load(file, compact.LAYERS)) for name, file in files.items()}
 
 

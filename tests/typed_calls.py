@@ -18,7 +18,7 @@ def right() -> None:
 def wrong() -> None:
     """One mistake each."""
     underpaint.stylize("a.jpg", "b.jpg", sise=64)  # type: ignore[call-arg]
-    underpaint.start("a.jpg", "b.jpg", network="resnet")  # type: ignore[arg-type]
+    underpaint.start("a.jpg", "b.jpg", pooling="sum")  # type: ignore[arg-type]
     underpaint.explain("a.jpg", "b.jpg", out="out", seed="one")  # type: ignore[arg-type]
     underpaint.ablate("a.jpg", "b.jpg", out="out", config=["all"])  # type: ignore[call-arg]
     underpaint.carry_on("run", 128, out="out", crop="no")  # type: ignore[arg-type]

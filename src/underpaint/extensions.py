@@ -5,15 +5,16 @@ Another package declares an entry point, in its own pyproject.toml, for instance
     [project.entry-points."underpaint.statistics"]
     histogram = "their_package.histogram:Histogram"
 
-and the name is known wherever this package's own are. An entry point is loaded when it is asked for by name, and what an
-installed package has declared is the only thing that decides: nothing is registered while a program runs.
+and the name is known wherever this package's own are: docs/extending.md has an example of each kind. What has a name is
+loaded when it is asked for, and what an installed package has declared is the only thing that decides: nothing is registered
+while a program runs. Names alone can be asked of this module without PyTorch, and without the rooms above it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from underpaint.errors import UnderpaintError
 
@@ -26,24 +27,26 @@ class Registry(Mapping[str, T]):
     Args:
         kind: what it is, in one word, as a recipe's field is called: "network", "statistic"; entry points are those of the
             group `underpaint.networks`, `underpaint.statistics`.
-        own: this package's; an entry point of the same name does not replace one.
+        own: this package's, by address, `module:attribute`; an entry point of the same name does not replace one.
     """
 
-    def __init__(self, kind: str, own: Mapping[str, T]) -> None:
-        self.kind, self.group, self._own = kind, f"underpaint.{kind}s", dict(own)
+    def __init__(self, kind: str, own: Mapping[str, str]) -> None:
+        self.kind, self.group = kind, f"underpaint.{kind}s"
+        self._own = {name: EntryPoint(name, address, self.group) for name, address in own.items()}
 
     def __repr__(self) -> str:
         return f"Registry({self.kind}: {', '.join(self)})"
 
     def _others(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group) if point.name not in self._own}
+        found = {point.name: point for point in entry_points(group=self.group) if point.name not in self._own}
+        return dict(sorted(found.items()))
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own
-        yield from sorted(self._others())
+        yield from self._others()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._own) + len(self._others())
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._others()
@@ -55,15 +58,41 @@ class Registry(Mapping[str, T]):
             UnderpaintError: nothing has it, or the package that has it cannot be loaded.
         """
         if name in self._own:
-            return self._own[name]
+            own: T = self._own[name].load()
+            return own
         others = self._others()
         if name not in others:
-            raise UnderpaintError(f"{self.kind}: {name!r} is not known; choose {' or '.join([*self._own, *sorted(others)])}")
+            raise UnderpaintError(f"{self.kind}: {name!r} is not known; choose {' or '.join(self)}")
         try:
             found: T = others[name].load()
         except Exception as error:  # whatever another package raises
-            told = f"{type(error).__name__}: {error}"
-            raise UnderpaintError(
-                f"{self.kind}: {name!r} is {others[name].value}, which cannot be loaded ({told})"
-            ) from error
+            what = f"{self.kind}: {name!r} is {others[name].value}, which cannot be loaded"
+            raise UnderpaintError(f"{what} ({type(error).__name__}: {error})") from error
         return found
+
+
+NETWORKS: Registry[Any] = Registry(
+    "network",
+    {
+        "compact": "underpaint.networks.own:COMPACT",
+        "vgg19": "underpaint.networks.own:VGG19",
+        "vgg16": "underpaint.networks.own:VGG16",
+    },
+)
+"""A `networks.specification.Specification` each."""
+
+STATISTICS: Registry[Any] = Registry(
+    "statistic",
+    {
+        "gram": "underpaint.losses.statistics:Gram",
+        "moments": "underpaint.losses.statistics:Moments",
+        "wasserstein": "underpaint.losses.statistics:Wasserstein",
+        "sliced": "underpaint.losses.statistics:Sliced",
+    },
+)
+"""A `losses.statistics.Statistic` each, made without arguments."""
+
+OPTIMIZERS: Registry[Any] = Registry(
+    "optimizer", {"lbfgs": "underpaint.optimizers.lbfgs:LBFGS", "adam": "underpaint.optimizers.adam:Adam"}
+)
+"""A class each that is an `optimizers.base.Optimizer`."""

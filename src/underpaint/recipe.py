@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,23 +23,35 @@ from pydantic import (
 
 from underpaint.captions import short
 from underpaint.errors import UnderpaintError
+from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, Registry
+from underpaint.networks.registry import anatomy
 
-NetworkName = Literal["compact", "vgg19", "vgg16"]
+
+def _known(registry: Registry[Any]) -> AfterValidator:
+    """Refuses a name that nothing has, in the words of pydantic's own choices."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            *most, last = map(repr, registry)
+            raise ValueError(f"Input should be {', '.join(most)} or {last}")
+        return name
+
+    return AfterValidator(check)
+
+
+NetworkName = Annotated[str, _known(NETWORKS)]
 Pooling = Literal["max", "average"]
 Preset = Literal["draft", "standard", "fine", "gatys"]
-Optimizer = Literal["lbfgs", "adam"]
-Statistic = Literal["gram", "moments", "wasserstein", "sliced"]
+Optimizer = Annotated[str, _known(OPTIMIZERS)]
+Statistic = Annotated[str, _known(STATISTICS)]
 KeepColor = Literal["no", "luminance", "histogram", "covariance"]
 Start = Literal["content", "noise", "file"]
 Precision = Literal["auto", "float32", "bf16"]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Layer = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./]+$")]
 
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
 GATYS: dict[str, Any] = {
     "statistic": "gram",
-    "style_layers": dict.fromkeys(LAYERS, 1.0),
     "content_weight": 0.12,
     "color_weight": 0.0,
     "palette_weight": 0.0,
@@ -48,7 +61,10 @@ GATYS: dict[str, Any] = {
     "crop": False,
     "smallest": 64,
 }
-"""The objective that was the default before: Gram terms of equal weight (Gatys et al. 2016), no terms on colours."""
+"""The objective that was the default before: Gram terms (Gatys et al. 2016), of equal weight, no terms on colours."""
+
+EQUAL = ("gatys",)
+"""Presets whose style layers weigh the same."""
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "lbfgs": {
@@ -113,8 +129,8 @@ class Recipe(BaseModel):
     """One way to paint. Frozen; every field has a default; unknown fields are refused.
 
     Attributes:
-        network: "compact" (comes with the package), "vgg19" or "vgg16".
-        polish: this many steps more at `size` with VGG-19, from where the compact network ended.
+        network: "compact" (comes with the package), "vgg19" or "vgg16", or one of another package.
+        polish: this many steps more at `size` with the network that `network` approximates (VGG-19, of the compact one).
         pooling: "max" as trained, or "average" (smoother).
         size: longest side of the pastiche, pixels.
         smallest: sizes grow from at least this longest side by √2 up to `size`.
@@ -211,9 +227,10 @@ class Recipe(BaseModel):
             return handler(given)
         given = {name: value for name, value in given.items() if name != "style_weights" or value != ()}
         optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else "lbfgs")
-        presets = PRESETS.get(optimizer, {}) if isinstance(optimizer, str) else {}
+        presets = PRESETS.get(optimizer, PRESETS["adam"]) if isinstance(optimizer, str) else {}
         preset = given.get("preset", "standard")
-        filled = {"optimizer": optimizer} | (presets.get(preset, {}) if isinstance(preset, str) else {}) | given
+        brought = presets.get(preset, {}) if isinstance(preset, str) else {}
+        filled = {"optimizer": optimizer} | _layers(given.get("network", "compact"), preset) | brought | given
         recipe = handler(filled)
         recipe.model_fields_set.difference_update(filled.keys() - given.keys())
         return recipe
@@ -222,9 +239,14 @@ class Recipe(BaseModel):
     def _together(self) -> Self:
         if self.style_weights and not sum(self.style_weights):
             raise ValueError("style_weights: at least one must be above 0")
-        if self.polish and self.network != "compact":
+        if self.polish and anatomy(self.network).approximates is None:
             raise ValueError(f"polish: finishes a run of the compact network with VGG-19; {self.network} needs none")
         return self
+
+    def networks(self) -> tuple[str, ...]:
+        """The network that paints and, of a run that is polished, the one that it approximates."""
+        finer = anatomy(self.network).approximates
+        return (self.network, finer) if self.polish and finer is not None else (self.network,)
 
     def sizes(self) -> tuple[int, ...]:
         """Longest sides, smallest first: `size` divided by powers of √2, none under `smallest`; `size` again to polish."""
@@ -257,6 +279,15 @@ class Recipe(BaseModel):
         `FIRST` has it, in every version that has the fields which differ."""
         fields = self.model_dump(mode="json")
         return _hash({name: value for name, value in fields.items() if name not in FIRST or value != FIRST[name]})
+
+
+def _layers(network: object, preset: object) -> dict[str, dict[str, float]]:
+    """The layers that a network's own anatomy and the preset bring along; none of a network that is not known."""
+    if not isinstance(network, str) or network not in NETWORKS:
+        return {}
+    own = anatomy(network)
+    style = dict.fromkeys(own.style_layers, 1.0) if preset in EQUAL else dict(own.style_layers)
+    return {"content_layers": dict(own.content_layers), "style_layers": style}
 
 
 def make(fields: Mapping[str, Any], source: str = "") -> Recipe:
@@ -307,7 +338,7 @@ def said(recipe: Recipe) -> Recipe:
     """The same recipe, of which only those fields count as set that its preset and optimiser do not bring along: of a recipe
     that was kept whole, what somebody asked for."""
     named: dict[str, Any] = {"preset": recipe.preset}
-    for name in ("statistic", "optimizer"):  # each decides what the ones after it would be by themselves
+    for name in ("network", "statistic", "optimizer"):  # each decides what the ones after it would be by themselves
         if getattr(make(named), name) != getattr(recipe, name):
             named[name] = getattr(recipe, name)
     plain = make(named)
@@ -329,10 +360,15 @@ def whole(value: Any, field: str, least: int) -> int:
     return number
 
 
-def weights_of(layers: Iterable[str], preset: str = "standard") -> dict[str, float]:
-    """Style layers given by name alone, each with the weight that the preset's own layer of its block has; 1 without one."""
-    by_block = {layer.partition("_")[0]: weight for layer, weight in make({"preset": preset}).style_layers.items()}
-    return {layer: by_block.get(layer.partition("_")[0], 1.0) for layer in layers}
+def weights_of(layers: Iterable[str], preset: str = "standard", network: str = "compact") -> dict[str, float]:
+    """Style layers given by name alone, each with the weight that the preset's own layer of its block has; 1 without one.
+
+    Raises:
+        UnderpaintError: no such network or layer.
+    """
+    own, default = anatomy(network), make({"preset": preset, "network": network}).style_layers
+    by_block = {own.layer(layer).block: weight for layer, weight in default.items()}
+    return {layer: by_block.get(own.layer(layer).block, 1.0) for layer in layers}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -81,16 +81,18 @@ def test_recipe_file_and_flags_over_it(run, paint, tmp_path):
 
 def test_layers_weigh_as_the_preset_has_them():
     default, others = Recipe().style_layers, ["relu2_1", "relu3_1", "relu4_1", "relu5_1"]
-    assert style_layers_of(None, None, None) is None
-    assert style_layers_of(None, ["relu1_1=0"], "gatys") == {"relu1_1": 0.0} | dict.fromkeys(others, 1.0)
-    assert style_layers_of(None, ["relu1_1=0"], None) == default | {"relu1_1": 0.0}
-    assert style_layers_of(None, ["relu1_1=0"], None, make({"preset": "gatys"}))["relu2_1"] == 1
-    assert style_layers_of(None, ["relu2_1=3"], "gatys", make({"style_layers": {"relu1_1": 0.5}})) == {
+    assert style_layers_of(None, None, {}) is None
+    assert style_layers_of(None, ["relu1_1=0"], {"preset": "gatys"}) == {"relu1_1": 0.0} | dict.fromkeys(others, 1.0)
+    assert style_layers_of(None, ["relu1_1=0"], {}) == default | {"relu1_1": 0.0}
+    assert style_layers_of(None, ["relu1_1=0"], {}, make({"preset": "gatys"}))["relu2_1"] == 1
+    assert style_layers_of(None, ["relu2_1=3"], {"preset": "gatys"}, make({"style_layers": {"relu1_1": 0.5}})) == {
         "relu1_1": 0.5,
         "relu2_1": 3.0,
     }
-    assert style_layers_of("relu1_2, relu5_2", ["relu5_2=7"], None) == {"relu1_2": default["relu1_1"], "relu5_2": 7.0}
-    assert style_layers_of("relu1_2,relu5_2", None, "gatys") == {"relu1_2": 1.0, "relu5_2": 1.0}
+    vgg = {"network": "vgg19"}
+    found = style_layers_of("relu1_2, relu5_2", ["relu5_2=7"], vgg)
+    assert found == {"relu1_2": default["relu1_1"], "relu5_2": 7.0}
+    assert style_layers_of("relu1_2,relu5_2", None, vgg | {"preset": "gatys"}) == {"relu1_2": 1.0, "relu5_2": 1.0}
 
 
 def test_a_border_is_cropped_unless_told_otherwise(run, paint, pair, tmp_path):

@@ -36,7 +36,7 @@ from underpaint.explanation.verdict import verdict
 from underpaint.networks.vgg import Vgg, layer_names
 from underpaint.optimizers.adam import Adam
 from underpaint.optimizers.loop import optimise
-from underpaint.quality.panel import PatchJudge, StyleJudge, held_out
+from underpaint.quality.panel import PatchJudge, StyleJudge
 from underpaint.recipe import make
 from underpaint.runs.scene import Pictures, Scene
 
@@ -179,7 +179,7 @@ NETWORK = Vgg("vgg19", random_tensors(dtype=torch.float64), layer_names("vgg19")
 def judged():
     made = scene()
     content, style = (t.double() for t in (made.content(2), made.style(0, 2)))
-    layers = held_out(NETWORK, [*made.recipe.style_layers, *made.recipe.content_layers])
+    layers = NETWORK.anatomy.held_out([*made.recipe.style_layers, *made.recipe.content_layers])
     return StyleJudge(NETWORK, content, style, layers), content, style
 
 
@@ -223,11 +223,11 @@ def test_judges_gradient_is_its_derivative():
 
 
 def test_held_out_layers_are_never_optimised():
-    layers = held_out(NETWORK, ["relu1_2", "relu3_3", "relu4_3"])
+    layers = NETWORK.anatomy.held_out(["relu1_2", "relu3_3", "relu4_3"])
     assert layers["shallow"] == ("relu2_2",)
     assert layers["middle"] == ("relu3_4",)
     with pytest.raises(UnderpaintError, match="middle"):
-        held_out(NETWORK, ["relu3_2", "relu3_3", "relu3_4"])
+        NETWORK.anatomy.held_out(["relu3_2", "relu3_3", "relu3_4"])
 
 
 GAME = Exact(("a", "b", "c"), np.array([0, 3, 2, 5, 1, 4, 3, 6.0]), noise=Noise(0.01, 7))  # additive: 3, 2, 1

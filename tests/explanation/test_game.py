@@ -10,7 +10,9 @@ from underpaint.errors import UnderpaintError
 from underpaint.explanation.shapley.exact import Exact, alone_weights, interaction_weights, left_out_weights, shapley_weights
 from underpaint.explanation.shapley.noise import Noise
 from underpaint.explanation.shapley.players import check_players, groups, label, mask_of, members, named, repeated
+from underpaint.networks.registry import anatomy
 
+VGG = anatomy("vgg19")
 PLAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -224,13 +226,13 @@ def test_an_incomplete_table_is_an_error():
 
 
 def test_groups_by_depth():
-    known = groups(PLAYERS)
+    known = groups(PLAYERS, VGG)
     assert known["shallow"] == ("relu1_1", "relu2_1")
     assert known["mid"] == ("relu3_1",)
     assert known["deep"] == ("relu4_1", "relu5_1")
     assert known["drop:relu3_1"] == ("relu1_1", "relu2_1", "relu4_1", "relu5_1")
     assert known["only:relu3_1"] == ("relu3_1",)
-    assert named("relu4_1+relu1_1", PLAYERS) == ("relu1_1", "relu4_1")
+    assert named("relu4_1+relu1_1", PLAYERS, VGG) == ("relu1_1", "relu4_1")
 
 
 def test_masks_and_labels():
@@ -254,7 +256,7 @@ def test_masks_and_labels():
 )
 def test_bad_configurations(config, says):
     with pytest.raises(UnderpaintError, match=says):
-        named(config, ("relu1_1", "relu2_1"))
+        named(config, ("relu1_1", "relu2_1"), VGG)
 
 
 def test_too_many_or_too_few_players():

@@ -21,6 +21,7 @@ from underpaint.explanation.shapley.sampled import PERMUTATIONS, Sampled, arriva
 from underpaint.explanation.shapley.surrogate import fit
 from underpaint.explanation.validation import Checks, deletions, faithfulness
 from underpaint.explanation.verdict import verdict
+from underpaint.networks.registry import anatomy
 from underpaint.networks.vgg import layer_names
 from underpaint.paper.export import Press
 from underpaint.report import page
@@ -28,6 +29,7 @@ from underpaint.report.folder import Evidence
 from underpaint.report.reproduce import command as reproduce
 
 NINE = tuple(name for name in layer_names("vgg19") if name[-1] == "1" or name in ("relu2_2", "relu3_3", "relu4_3", "relu5_2"))
+GROUPS = groups(NINE, anatomy("vgg19"))
 """A held-out layer is left at each depth."""
 
 
@@ -171,18 +173,18 @@ def test_orders_are_the_same_everywhere_and_more_begin_with_them():
 
 
 def test_the_plan_has_every_coalition_once():
-    found = plan(NINE, drawn())
+    found = plan(NINE, drawn(), GROUPS)
     assert len(found) == len(set(found)) < 200
-    for group in groups(NINE).values():
+    for group in GROUPS.values():
         assert mask_of(group, NINE) in found
     assert set(found) > {mask for order in drawn() for mask in arrivals(order)}
     assert set(repeated(9)) < set(found)
     assert found[0] == 511
-    assert plan(NINE, drawn(count=32))[: len(found)] == found
+    assert plan(NINE, drawn(count=32), GROUPS)[: len(found)] == found
 
 
 def test_of_a_table_as_many_pairs_as_are_whole():
-    v, wanted = values(), plan(NINE, drawn())
+    v, wanted = values(), plan(NINE, drawn(), GROUPS)
     table = {(0, mask): -v[mask] for mask in wanted}
     assert Sampled.of(NINE, table, drawn()).orders == drawn()
     assert np.array_equal(phi(Sampled.of(NINE, table, drawn())), phi(sampled(v)))
@@ -196,7 +198,7 @@ def test_of_a_table_as_many_pairs_as_are_whole():
 
 def test_repetitions_give_noise_and_whole_tables_are_averaged():
     random, v = np.random.default_rng(0), values()
-    wanted = plan(NINE, drawn())
+    wanted = plan(NINE, drawn(), GROUPS)
     table = {(seed, mask): -(v[mask] + seed + 0.1 * random.normal()) for seed in (0, 1) for mask in wanted}
     game = Sampled.of(NINE, table, drawn())
     assert game.tables == 2
@@ -208,7 +210,7 @@ def test_repetitions_give_noise_and_whole_tables_are_averaged():
 
 def test_what_needs_every_subset_is_not_claimed():
     v = np.full(512, np.nan)
-    wanted = plan(NINE, drawn())
+    wanted = plan(NINE, drawn(), GROUPS)
     v[wanted] = values()[wanted]
     game = Sampled(NINE, v, noise=Noise(0.01, 7), orders=drawn())
     made_up = Attribution("made up", dict(zip(NINE, range(9), strict=True)), "unit", "nothing")
@@ -268,7 +270,7 @@ def test_nine_layers_are_explained_by_a_sample(explained):
     found, *_ = explained
     folder = found.folder
     rows = list(csv.DictReader((folder / "coalitions.csv").read_text().splitlines()))
-    wanted = plan(NINE, drawn(count=4))
+    wanted = plan(NINE, drawn(count=4), GROUPS)
     assert len(rows) == len(wanted) + 8
     j = {int("".join(row[p] for p in NINE[::-1]), 2): float(row["heldout"]) for row in rows if row["perturbation"] == "0"}
     assert j.keys() == set(wanted)

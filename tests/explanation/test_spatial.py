@@ -9,6 +9,7 @@ from tests.networks.test_compact import small_tensors
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import spatial
 from underpaint.explanation.spatial import Sources
+from underpaint.networks.anatomy import Anatomy, Layer
 from underpaint.networks.compact import Compact
 
 
@@ -18,13 +19,11 @@ class Pixels:
     Waves of each colour value, since among thousands of random vectors with 3 channels some point the same way.
     """
 
-    name, layers, precision, device = "pixels", ("pixels",), torch.float32, torch.device("cpu")
+    layers, precision, device = ("pixels",), torch.float32, torch.device("cpu")
 
     def __init__(self, stride=1):
         self._stride = stride
-
-    def stride(self, layer):
-        return self._stride
+        self.anatomy = Anatomy("pixels", "pixels", (Layer("pixels", "shallow", 1, stride, 18),), {}, {}, ())
 
     def features(self, image, layers):
         waves = torch.cat([torch.sin(k * image) for k in range(1, 12, 2)], dim=1)
@@ -214,7 +213,7 @@ def test_same_as_one_pair_at_a_time(layer, monkeypatch):
     network = Compact(small_tensors(torch.float32), "relu3_1")
     pastiche, style = picture(37, 50), picture(45, 33, seed=1)
     found = spatial.sources(network, pastiche, style, layer)
-    step = network.stride(layer)
+    step = network.anatomy.layer(layer).stride
     expected = slow_sources(network, pastiche, style, layer, found.stride // step)
     assert found.stride == {"relu1_1": 7, "relu2_2": 8, "relu3_1": 8}[layer]
     assert found.rows.shape == (-(-37 // found.stride), -(-50 // found.stride))

@@ -13,6 +13,7 @@ from training.student import PLANS, Student
 from underpaint.errors import UnderpaintError
 from underpaint.networks import compact, registry, weights
 from underpaint.networks.compact import LAYERS, Compact
+from underpaint.networks.own import COMPACT
 from underpaint.networks.vgg import keras_name
 
 
@@ -53,12 +54,12 @@ def test_chain_equals_autograd():
         assert torch.allclose(tape.features[layer], expected[layer], atol=1e-12)
     seeds = {layer: (lambda g, c=c: g.add_(c)) for layer, c in cotangents.items()}
     assert torch.allclose(tape.pullback(seeds), gradient, atol=1e-12)
-    assert [network.stride(layer) for layer in ("relu1_1", "relu3_4", "relu5_1")] == [1, 4, 16]
+    assert [network.anatomy.layer(layer).stride for layer in ("relu1_1", "relu3_4", "relu5_1")] == [1, 4, 16]
 
 
 def test_file_is_small_and_half_precision_and_says_whose_it_was():
-    assert compact.path().stat().st_size <= 8_000_000
-    with safe_open(compact.path(), "pt") as file:
+    assert COMPACT.weights.stat().st_size <= 8_000_000
+    with safe_open(COMPACT.weights, "pt") as file:
         assert "Visual Geometry Group" in file.metadata()["attribution"]
         for name in file.keys():  # noqa: SIM118
             tensor = file.get_tensor(name)
@@ -79,7 +80,7 @@ def test_feature_maps_are_vggs_own(weights_folder):
     teacher = registry.open_network("vgg19", LAYERS, given=weights_folder).network.features(image, LAYERS)
     own = registry.open_network("compact", LAYERS).network.features(image, LAYERS)
     limits = {"relu1_1": 0.01, "relu2_1": 0.03, "relu3_1": 0.06, "relu4_1": 0.04, "relu5_1": 0.25}
-    with safe_open(compact.path(), "pt") as file:
+    with safe_open(COMPACT.weights, "pt") as file:
         for layer in LAYERS:
             goal = teacher[layer][:, file.get_tensor(f"channels.{layer}").long()]
             missed = float((own[layer] - goal).square().sum() / goal.square().sum())
@@ -99,7 +100,7 @@ def test_it_is_the_default_and_needs_nothing(pair, tmp_path, monkeypatch):
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert run.recipe.network == "compact"
     assert [n["name"] for n in facts["networks"]] == ["compact"]
-    assert facts["networks"][0]["sha256"] == weights.sha256(compact.path())
+    assert facts["networks"][0]["sha256"] == weights.sha256(COMPACT.weights)
     assert any("--network vgg19" in note for note in facts["notes"])
 
 
@@ -139,7 +140,7 @@ def test_polish_goes_on_with_vgg(pair, tmp_path, tiny_weights):
 
 
 def test_a_damaged_file_is_told(tmp_path):
-    (tmp_path / "broken.safetensors").write_bytes(compact.path().read_bytes()[:1000])
+    (tmp_path / "broken.safetensors").write_bytes(COMPACT.weights.read_bytes()[:1000])
     with pytest.raises(UnderpaintError, match=r"broken\.safetensors: damaged"):
         compact.load(tmp_path / "broken.safetensors", LAYERS)
 

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from tests.conftest import random_tensors
 from tests.helpers import refused
-from underpaint.networks import registry, vgg, weights
-from underpaint.networks.weights import Located, WeightsFile
+from underpaint.networks import own, registry, vgg, weights
+from underpaint.networks.specification import WeightsFile
+from underpaint.networks.weights import Located
 
 BODY = bytes(range(256)) * 1000
 
@@ -197,9 +198,9 @@ def test_refused_files(tmp_path):
 
 def test_addresses_are_those_of_keras():
     """Names, hashes and addresses as keras.applications publishes them (keras/src/applications/vgg19.py, vgg16.py)."""
-    assert weights.VGG19.md5 == "253f8cb515780f3b799900260a226db6"
-    assert weights.VGG16.md5 == "6d6bbae143d832006294945121d1f1fc"
-    for file in (weights.VGG19, weights.VGG16):
+    assert own.VGG19.file.md5 == "253f8cb515780f3b799900260a226db6"
+    assert own.VGG16.file.md5 == "6d6bbae143d832006294945121d1f1fc"
+    for file in (own.VGG19.file, own.VGG16.file):
         assert file.url == (
             f"https://storage.googleapis.com/tensorflow/keras-applications/{file.network}/"
             f"{file.network}_weights_tf_dim_ordering_tf_kernels_notop.h5"

@@ -23,7 +23,6 @@ from underpaint.quality import (
     cfsd,
     colour_distance,
     edges,
-    held_out,
     measure,
     palette,
     sliced,
@@ -40,7 +39,7 @@ TINY = vgg.Vgg("vgg19", random_tensors(), "relu5_1")
 class Fixed:
     """A network whose feature maps are given: by the picture's first value, (1, C, h, w) for every layer."""
 
-    name, layers, device = "fixed", vgg.layer_names("vgg19"), torch.device("cpu")
+    name, anatomy, layers, device = "fixed", TINY.anatomy, vgg.layer_names("vgg19"), torch.device("cpu")
 
     def __init__(self, **maps):
         self.maps = {round(float(key[1:]) / 10, 1): value for key, value in maps.items()}
@@ -73,7 +72,7 @@ def test_rows_are_sorted_alike_on_one_thread_and_on_several(count):
 
 @pytest.fixture(scope="module")
 def compact():
-    return registry.open_network("compact", registry.layers_of("compact")).network
+    return registry.open_network("compact", registry.anatomy("compact").names).network
 
 
 # Edges
@@ -409,7 +408,7 @@ def test_gauge_of_one_picture_as_content_and_style(compact):
 def test_gauge_judges_by_layers_that_were_not_optimised():
     content, style, pastiche = (random(32, 40, seed) for seed in range(3))
     optimised = ["relu1_2", "relu3_3"]
-    judge = StyleJudge(TINY, content, style, held_out(TINY, optimised))
+    judge = StyleJudge(TINY, content, style, TINY.anatomy.held_out(optimised, TINY.layers))
     found = measure(pastiche, content, style, network=TINY, optimised=optimised).values
     assert {name: found[name] for name in found if name.startswith("heldout")} == judge(pastiche)
     assert found["heldout"] != measure(pastiche, content, style, network=TINY).values["heldout"]

@@ -164,7 +164,7 @@ def test_damaged_lpips_is_refused(empty_machine):
 
 
 def test_lpips_is_no_style_network():
-    assert not any("lpips" in name for name in registry.NAMES)
+    assert not any("lpips" in name for name in registry.NETWORKS)
 
 
 def slow_ssim(a, b):

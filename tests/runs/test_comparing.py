@@ -60,7 +60,7 @@ def test_a_run_and_its_picture_measure_alike(run, pair, tmp_path):
 
 def test_values_are_those_of_the_pictures_by_hand(run, pair):
     recipe = Recipe()
-    network = registry.open_network("compact", registry.layers_of("compact")).network
+    network = registry.open_network("compact", registry.anatomy("compact").names).network
     pastiche, content, style = (images.read(path).rgb for path in (run / "pastiche.png", *pair))
     content, style = images.resize(content, (72, 96)), images.resize(style, (72, 96))
     optimised = [*recipe.style_layers, *recipe.content_layers]
@@ -73,7 +73,7 @@ def test_values_are_those_of_the_pictures_by_hand(run, pair):
 def test_a_small_style_is_not_enlarged(pair, tmp_path):
     Image.open(pair[1]).resize((64, 48)).save(tmp_path / "small.png")
     style = tensor(images.read(tmp_path / "small.png").rgb)
-    network = registry.open_network("compact", registry.layers_of("compact")).network
+    network = registry.open_network("compact", registry.anatomy("compact").names).network
     recipe, content = Recipe(), tensor(images.read(pair[0]).rgb)
     optimised = [*recipe.style_layers, *recipe.content_layers]
     row = compare([pair[1]], content=pair[0], style=tmp_path / "small.png", device="cpu").rows[0]

@@ -77,10 +77,13 @@ def test_errors_name_the_field():
 
 def test_layers_by_name_alone_weigh_what_the_presets_layer_of_their_block_does():
     default = Recipe().style_layers
-    found = weights_of(["relu1_2", "relu3_4", "relu9_1"])
-    assert found == {"relu1_2": default["relu1_1"], "relu3_4": default["relu3_1"], "relu9_1": 1.0}
+    found = weights_of(["relu1_2", "relu3_4"])
+    assert found == {"relu1_2": default["relu1_1"], "relu3_4": default["relu3_1"]}
     assert weights_of(default) == default
     assert set(weights_of(["relu1_2", "relu5_1"], "gatys").values()) == {1.0}
+    with pytest.raises(UnderpaintError, match="compact has no 'relu5_2'"):
+        weights_of(["relu1_1", "relu5_2"])
+    assert weights_of(["relu5_2"], network="vgg19") == {"relu5_2": default["relu5_1"]}
 
 
 class Choice(Enum):

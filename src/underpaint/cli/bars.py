@@ -14,7 +14,6 @@ from rich.text import Text
 
 from underpaint.cli.terminal import console, note
 from underpaint.commands import resume
-from underpaint.networks.anatomy import brief
 
 
 @contextmanager
@@ -39,7 +38,7 @@ def painting(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
         done = session.recipe.share_done(step.scale, n)
         size = f"{step.size[1]}×{step.size[0]}"
         bar.update(task, completed=done, size=size, count=f"{n}/{schedule[step.scale]}")
-        losses.plain = loss_line(step)
+        losses.plain = loss_line(step, session.scene.network.anatomy)
         if step.scale_done and not live and not quiet:
             note(f"{size} px done: {losses.plain}")
 
@@ -47,12 +46,12 @@ def painting(session: Any, quiet: bool) -> Iterator[Callable[[Any], None]]:
         yield show
 
 
-def loss_line(step: Any) -> str:
+def loss_line(step: Any, anatomy: Any) -> str:
     """Every term's raw value in few words: `total 0.31  style 1_1 0.02 2_1 0.03  content 4_2 0.8  color 0.2 …`."""
     words, kind = [f"total {step.total:.3g}"], ""
     for term in step.terms:
         part, _, layer = term.name.partition("/")
-        words.append(("" if part == kind else f" {part} ") + f"{brief(layer)} {term.raw:.2g}".strip())
+        words.append(("" if part == kind else f" {part} ") + f"{anatomy.short(layer)} {term.raw:.2g}".strip())
         kind = part
     return " ".join(words)
 

@@ -40,26 +40,27 @@ def content_layers_of(text: str | None) -> dict[str, float] | None:
 
 
 def style_layers_of(
-    text: str | None, pairs: list[str] | None, preset: str | None, base: Any = None
+    text: str | None, pairs: list[str] | None, fields: Mapping[str, Any], base: Any = None
 ) -> dict[str, float] | None:
     """The style layers of `--style-layers`, or else the recipe's, with the weights of `--layer-weight` put in; a layer that
     was not there joins them. None where neither was given.
 
     Args:
-        preset: the one given beside them.
+        fields: those given beside them.
         base: the recipe that they stand over.
     """
     from underpaint import recipe as recipes
 
-    names, preset = layers_of(text), preset or (recipes.Recipe() if base is None else base).preset
+    names, over = layers_of(text), recipes.Recipe() if base is None else base
+    chosen = {name: fields.get(name, getattr(over, name)) for name in ("preset", "network")}
     if names is None and not pairs:
         return None
     if names is not None:
-        weights = recipes.weights_of(names, preset)
+        weights = recipes.weights_of(names, **chosen)
     elif base is not None and "style_layers" in base.model_fields_set:
         weights = dict(base.style_layers)
     else:
-        weights = dict(recipes.make({"preset": preset}).style_layers)
+        weights = dict(recipes.make(chosen).style_layers)
     for pair in pairs or []:
         layer, _, weight = pair.partition("=")
         try:
@@ -101,5 +102,5 @@ def run_fields(
     """A recipe's fields from flags, and the recipe of --recipe."""
     fields = given(**{name: getattr(value, "value", value) for name, value in others.items()})
     base = recipe_file(recipe, fields, quiet)
-    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
+    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields, base))
     return fields, base

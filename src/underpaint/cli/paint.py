@@ -123,14 +123,14 @@ def stylize(
             raise UnderpaintError("--from: say how large with --size N")
         del fields["size"]
         before = Run.load(carry).recipe
-        fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), before))
+        fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields, before))
         folder = out or carry.with_name(f"{carry.name}-{size}")
         paint_on(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
         return
     if content is None or not style:
         raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
     base = recipe_file(recipe, fields, quiet)
-    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields.get("preset"), base))
+    fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields, base))
     prepared = session.start(
         content,
         list(style),
@@ -240,12 +240,12 @@ def demo(
 
 @app.command()
 def networks(weights: Weights = None, as_json: AsJson = False) -> None:
-    """List the networks, their layers, and whether their weights are at hand."""
+    """List the networks, their layers, and whether their weights are available."""
     from underpaint.networks import registry
 
     found = registry.entries(weights)
     if as_json:
-        rows = [{"name": e.name, "layers": e.layers, "weights": e.at_hand and str(e.at_hand)} for e in found]
+        rows = [{"name": e.name, "layers": e.layers, "weights": e.available and str(e.available)} for e in found]
         answer(json.dumps(rows))
         return
     for entry in found:
@@ -253,6 +253,8 @@ def networks(weights: Weights = None, as_json: AsJson = False) -> None:
 
 
 def _place(entry: Any) -> str:
+    if entry.problem is not None:
+        return str(entry.problem)
     if entry.url is None:
-        return "comes with the package (the default)"
-    return f"weights at {entry.at_hand}" if entry.at_hand else f"weights would be downloaded from {entry.url}"
+        return "comes with the package (the default)" if entry.name == "compact" else f"weights at {entry.available}"
+    return f"weights at {entry.available}" if entry.available else f"weights would be downloaded from {entry.url}"

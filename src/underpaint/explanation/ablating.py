@@ -21,8 +21,9 @@ from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.schemas import AblationFile
 from underpaint.explanation.shapley.players import groups, mask_of, named
 from underpaint.imaging.images import Source
+from underpaint.networks.registry import anatomy
 from underpaint.quality.panel import HEADLINE
-from underpaint.recipe import kept, plain
+from underpaint.recipe import Recipe, kept, plain
 from underpaint.runs import session
 from underpaint.runs.folder import create_folder, hashes_of, keep_inputs, owned, read_inputs
 from underpaint.runs.keywords import Keywords, spelt_out
@@ -67,7 +68,7 @@ class Ablating:
     @device.own_settings()
     def __init__(self, wish: Wish, configs: Sequence[str], judge: str | None, folder: Path) -> None:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
-        self.configs = {config: named(config, self.players) for config in configs}
+        self.configs = {config: named(config, self.players, anatomy(wish.recipe.network)) for config in configs}
         self.session = Session(wish.recipe, wish.pictures, wish.options)
         network = open_judge(judge or wish.recipe.network, self.session)
         lpips = quality.find_lpips(wish.options.weights, self.session.device)
@@ -142,9 +143,9 @@ class Ablating:
         documents.write_rows(self.folder / ROWS, ["config", "layers", *judges, f"{HEADLINE}_minus_all", "picture"], rows)
 
 
-def default_configs(players: Sequence[str]) -> list[str]:
+def default_configs(recipe: Recipe) -> list[str]:
     """All, shallow, middle, deep, and each layer left out: those that have layers here."""
-    known = groups(players)
+    known = groups(tuple(recipe.style_layers), anatomy(recipe.network))
     return [name for name in known if known[name] and not name.startswith("only:")]
 
 
@@ -173,7 +174,7 @@ def start(
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
     wish = session.prepare(content, style, **arguments).exact()
-    chosen = default_configs(tuple(wish.recipe.style_layers)) if configs is None else list(configs)
+    chosen = default_configs(wish.recipe) if configs is None else list(configs)
     if not chosen:
         raise UnderpaintError("configs: is empty; name at least one, e.g. all, or leave it out")
     return Ablating(wish, chosen, plain(judge), folder)

@@ -26,8 +26,9 @@ from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.sanity_checks import accountant
 from underpaint.explanation.schemas import SettingsFile
 from underpaint.explanation.shapley import sampled
-from underpaint.explanation.shapley.players import check_players, repeated
+from underpaint.explanation.shapley.players import check_players, groups, repeated
 from underpaint.imaging.images import Source
+from underpaint.networks import registry
 from underpaint.recipe import Recipe, plain, whole
 from underpaint.runs import session
 from underpaint.runs.folder import SETTINGS, TOTAL, check_free, create_folder, hashes_of, owned, read_facts, recipe_of
@@ -90,6 +91,7 @@ class Explaining:
         self.session, self.settings, self.owner, self.folder = painting, settings, owner, owner.folder
         self.players = check_players(list(painting.recipe.style_layers))
         self.orders = orders_of(painting.recipe, settings)
+        self.groups = groups(self.players, registry.anatomy(painting.recipe.network))
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
         self.judge = open_judge(settings.judge, painting)
@@ -116,7 +118,7 @@ class Explaining:
     def plan(self) -> list[tuple[int, int]]:
         """Every (perturbation, coalition) that the settings ask for, the whole coalition first."""
         n = len(self.players)
-        every = sampled.plan(self.players, self.orders) if self.orders else [(1 << n) - 1, *range((1 << n) - 1)]
+        every = sampled.plan(self.players, self.orders, self.groups) if self.orders else [(1 << n) - 1, *range((1 << n) - 1)]
         plan = [(seed, mask) for seed in range(self.settings.seeds) for mask in every]
         return plan + ([(1, mask) for mask in repeated(n, REPEATS)] if self.settings.seeds == 1 else [])
 
@@ -129,8 +131,8 @@ class Explaining:
             yield from self._parts()
 
     def _parts(self) -> Iterator[Progress]:
-        plan = self.plan()
-        total = PAINTING * (1 + sanity.BLOCKS * self.settings.sanity) + len(plan)
+        plan, painting = self.plan(), self.session.scene
+        total = PAINTING * (1 + painting.network.anatomy.blocks * self.settings.sanity) + len(plan)
         for share in self._paint():
             yield Progress(share * PAINTING, total, "painting")
         for place, (perturbation, mask) in enumerate(plan):
@@ -139,7 +141,7 @@ class Explaining:
             for share in self._coalition(perturbation, mask):
                 yield Progress(PAINTING + place + share, total, "coalitions")
         if self.settings.sanity:
-            for done in sanity.runs(self.session.scene, self.style_judge, self.folder):
+            for done in sanity.runs(painting, self.style_judge, self.folder):
                 yield Progress(PAINTING * (1 + done) + len(plan), total, "shuffled")
         yield Progress(total, total, "concluding")
 

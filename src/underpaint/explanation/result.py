@@ -23,13 +23,14 @@ from underpaint.explanation.attribution import Attribution, RunFacts, by_layer
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Explaining
 from underpaint.explanation.shapley.exact import Estimate, Game
-from underpaint.explanation.shapley.players import groups, label, mask_of
+from underpaint.explanation.shapley.players import label, mask_of
 from underpaint.explanation.shapley.sampled import Order
 from underpaint.explanation.validation import State
 from underpaint.explanation.verdict import verdict
 from underpaint.imaging import images
 from underpaint.imaging.images import Source
-from underpaint.quality.panel import DEPTHS, HEADLINE, SEES
+from underpaint.networks.anatomy import DEPTHS
+from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.runs.folder import Run, read_inputs
 from underpaint.runs.keywords import Keywords, spelt_out
 from underpaint.runs.scene import seen
@@ -283,15 +284,15 @@ def _facts(
     """validation.json; shares, rankings and agreement are of a settled explanation alone."""
     players, game = made.players, judged[HEADLINE]
     settled = checks.state == "settled"
-    named = {name: mask_of(group, players) for name, group in groups(players).items()}
+    named = {name: mask_of(group, players) for name, group in made.groups.items()}
     return {
         "state": checks.state,
         "players": players,
         "judge_network": made.settings.judge,
         "judge_layers": made.style_judge.layers,
         "judges_see": {name: SEES[name] for name in judged},
-        "depths": {name: [f"block {b}" for b in blocks] for name, blocks in DEPTHS.items()},
-        "groups": {name: {"layers": groups(players)[name], "J": -float(game.values[mask])} for name, mask in named.items()},
+        "depths": {depth: [f"block {b}" for b in made.judge.anatomy.blocks_at(depth)] for depth in DEPTHS},
+        "groups": {name: {"layers": made.groups[name], "J": -float(game.values[mask])} for name, mask in named.items()},
         "J_none": -float(game.values[0]),
         "J_all": -float(game.values[-1]),
         "tables": game.tables,
@@ -322,10 +323,10 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     state, network = session.state, session.scene.network_at(last)
     assert state is not None
     style = session.scene.style(0, last)
-    gallery.draw_coalitions(folder, made.table, session.scene.content(last), style, groups(made.players))
+    gallery.draw_coalitions(folder, made.table, session.scene.content(last), style, made.groups)
     painted = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
     change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
-    strides = {name: float(network.stride(name.split("/")[1])) if "/" in name else 1.0 for name in painted}
+    strides = {name: float(network.anatomy.layer(name.split("/")[1]).stride) if "/" in name else 1.0 for name in painted}
     acted = spatial.acted(painted, change, strides)
     gallery.draw_ledger(folder, painted, acted, state.result[0].cpu().numpy())
     (folder / "sources").mkdir(exist_ok=True)

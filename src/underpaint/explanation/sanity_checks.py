@@ -16,7 +16,6 @@ from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import Account
 from underpaint.explanation.attribution import Attribution, RunFacts
-from underpaint.networks.anatomy import block
 from underpaint.optimizers.loop import optimise
 from underpaint.quality.panel import HEADLINE, StyleJudge
 from underpaint.runs.folder import Row, rows
@@ -29,8 +28,6 @@ REMEDY = "remove it and run the command again"
 PICTURE = "picture"
 """The method under which a run's own J stands."""
 
-BLOCKS = 5
-
 
 def accountant(scene: Scene, judge: StyleJudge) -> Account:
     """What follows a run of this scene."""
@@ -42,20 +39,20 @@ def accountant(scene: Scene, judge: StyleJudge) -> Account:
 
 
 def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
-    """Paints with blocks 5, 4-5, ..., 1-5 shuffled and writes sanity.csv after each; yields how many are done."""
-    known = _read(folder)
-    for first in range(BLOCKS, 0, -1):
-        name = f"blocks {first}-{BLOCKS}"
+    """Paints with the last block, the last two, ..., all shuffled; writes sanity.csv after each; yields how many are done."""
+    known, blocks = _read(folder), scene.network.anatomy.blocks
+    for first in range(blocks, 0, -1):
+        name = f"blocks {first}-{blocks}"
         if any(line[0] == name for line in known):
             continue
-        layers = [layer for layer in scene.network.layers if block(layer) >= first]
+        layers = [name for name in scene.network.layers if scene.network.anatomy.layer(name).block >= first]
         other = Scene(scene.recipe, scene.pictures, scene.network.shuffled(layers, scene.recipe.seed), scene.polish)
         account, history = accountant(other, judge), list[Row]()
         for step in optimise(other.recipe, other.stage, apart=True):
             account.ledger.see(step)
             account.see(step)
             history += rows(step, 0.0)
-            yield BLOCKS - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
+            yield blocks - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
         last = len(other.recipe.sizes()) - 1
         facts = RunFacts(history, other.stage(last).objective, other.content(last), account.ledger.result)
         found = attribution.of_run(facts, account.cross, account.path, tuple(other.recipe.style_layers))

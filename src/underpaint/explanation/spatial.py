@@ -131,7 +131,7 @@ def sources(network: Network, pastiche: torch.Tensor, style: torch.Tensor, layer
     for field, picture in (("pastiche", pastiche), ("style", style)):
         if picture.ndim != 4 or picture.shape[:2] != (1, 3):
             raise UnderpaintError(f"{field}: has shape {tuple(picture.shape)}; give one picture, (1, 3, height, width)")
-    step = network.stride(layer)
+    step = network.anatomy.layer(layer).stride
     longest = -(-max(*pastiche.shape[2:], *style.shape[2:]) // step)
     block = -(-longest // SIDE)
     ours, theirs = _cells(network, pastiche, layer, block), _cells(network, style, layer, block)

@@ -163,7 +163,7 @@ class Runner:
 
     def weights_for(self, network: str) -> Path | None:
         """What a network is opened with: the compact one has its own and takes no others."""
-        return self.weights if network in registry.FILES else None
+        return None if registry.file_of(network) is None else self.weights
 
     def _check(self, order: Order, pictures: Mapping[str, Path]) -> None:
         """Everything that can be known before it starts."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
-StatisticName = Literal["gram", "moments", "wasserstein", "sliced"]
+from underpaint.extensions import STATISTICS
 
 
 def matrix(features: torch.Tensor) -> torch.Tensor:
@@ -28,10 +28,19 @@ def matrix(features: torch.Tensor) -> torch.Tensor:
 
 
 class Statistic(Protocol):
-    """See the module's text. `draw` is the number that randomness depends on: (seed, scale, step) in one."""
+    """See the module's text. `draw` is the number that randomness depends on: (seed, scale, step) in one.
+
+    Attributes:
+        additive: its summary depends on sums over positions alone, so that tiles of a picture, or frames of a film, make
+            one summary together: it is an `Additive` then.
+        told: what is compared, for a paper's text, in the plural.
+    """
+
+    additive: ClassVar[bool]
+    told: ClassVar[str]
 
     @property
-    def name(self) -> StatisticName:
+    def name(self) -> str:
         """As a recipe spells it."""
         ...
 
@@ -64,6 +73,29 @@ class Statistic(Protocol):
         ...
 
 
+class Additive(Statistic, Protocol):
+    """summary(x, w) = of_sums(sums(x, w), n), or with weights of_sums(sums(x, w), 1), since these sum to 1; and sums of parts
+    add up to the sums of the whole, part by part."""
+
+    def sums(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        """Over the positions of a part, features (n, C), weights (n,) or None for 1 each."""
+        ...
+
+    def of_sums(self, sums: tuple[torch.Tensor, ...], total: float) -> Any:
+        """The summary; `total` is the weights' sum over all parts."""
+        ...
+
+
+def statistic(name: str) -> Statistic:
+    """The one of this name.
+
+    Raises:
+        UnderpaintError: there is none.
+    """
+    made: Statistic = STATISTICS[name]()
+    return made
+
+
 def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """XᵀY as float32 (C, C), of (n, C) matrices of any precision.
 
@@ -88,13 +120,22 @@ class Gram:
     Departure: divided by the number of positions (through w), so that pictures of different sizes compare.
     """
 
-    name: StatisticName = "gram"
+    name: str = "gram"
+
+    additive: ClassVar[bool] = True
+    told: ClassVar[str] = "squared differences of Gram matrices"
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> torch.Tensor:
         """(C, C), float32."""
-        if w is None:
-            return product(x, x) / x.shape[0]
-        return product(x * w[:, None].to(x.dtype), x)
+        return self.of_sums(self.sums(x, w), x.shape[0] if w is None else 1)
+
+    def sums(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor]:
+        """Σ w x xᵀ, (C, C)."""
+        return (product(x if w is None else x * w[:, None].to(x.dtype), x),)
+
+    def of_sums(self, sums: tuple[torch.Tensor], total: float) -> torch.Tensor:
+        """Their mean."""
+        return sums[0] / total
 
     def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
         """The style picture's Gram matrix."""
@@ -141,13 +182,25 @@ class Moments:
     Neural Style Transfer", which matches means and variances; Wasserstein distances of Gaussians use both).
     """
 
-    name: StatisticName = "moments"
+    name: str = "moments"
+
+    additive: ClassVar[bool] = True
+    told: ClassVar[str] = "squared differences of means and covariances"
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """(C,) and (C, C), float32."""
+        return self.of_sums(self.sums(x, w), x.shape[0] if w is None else 1)
+
+    def sums(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ w x, (C,), and Σ w x xᵀ, (C, C)."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        mean = x.mean(0, dtype=dtype) if w is None else (x * w[:, None].to(x.dtype)).sum(0, dtype=dtype)
-        return mean, Gram().summary(x, w) - torch.outer(mean, mean)
+        weighted = x if w is None else x * w[:, None].to(x.dtype)
+        return weighted.sum(0, dtype=dtype), product(weighted, x)
+
+    def of_sums(self, sums: tuple[torch.Tensor, torch.Tensor], total: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean, and the mean of products less the product of means."""
+        mean = sums[0] / total
+        return mean, sums[1] / total - torch.outer(mean, mean)
 
     def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The style picture's moments."""
@@ -231,12 +284,23 @@ class Wasserstein:
     bounded where the pastiche has no variance yet.
     """
 
-    name: StatisticName = "wasserstein"
+    name: str = "wasserstein"
     rank: int = RANK
+
+    additive: ClassVar[bool] = True
+    told: ClassVar[str] = "squared Wasserstein-2 distances of Gaussians fitted to the features"
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean (C,) and covariance (C, C), float32."""
         return Moments().summary(x, w)
+
+    def sums(self, x: torch.Tensor, w: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Moments.sums`."""
+        return Moments().sums(x, w)
+
+    def of_sums(self, sums: tuple[torch.Tensor, torch.Tensor], total: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Moments.of_sums`."""
+        return Moments().of_sums(sums, total)
 
     def goal(self, x: torch.Tensor, w: torch.Tensor | None) -> Gaussian:
         """The style picture's Gaussian."""
@@ -344,8 +408,11 @@ class Sliced:
     samples of unequal numbers are compared through quantiles, linear between samples.
     """
 
-    name: StatisticName = "sliced"
+    name: str = "sliced"
     slices: int = SLICES
+
+    additive: ClassVar[bool] = False
+    told: ClassVar[str] = "sliced Wasserstein distances"
 
     def summary(self, x: torch.Tensor, w: torch.Tensor | None, draw: int = 0) -> Quantiles:
         """The features projected and sorted."""
@@ -390,11 +457,3 @@ class Sliced:
     def combine(self, parts: list[tuple[float, torch.Tensor]]) -> torch.Tensor:
         """Σ factor × gradient."""
         return torch.stack([factor * gradient for factor, gradient in parts]).sum(0)
-
-
-STATISTICS: dict[StatisticName, Statistic] = {
-    "gram": Gram(),
-    "moments": Moments(),
-    "wasserstein": Wasserstein(),
-    "sliced": Sliced(),
-}

@@ -1,51 +1,125 @@
-"""Anatomy: what a network's layers are: how deep, in which block, by which short name; and which are held out to judge."""
+"""Anatomy: what a network says of itself: how deep its layers lie, which of them paint by default, and which judge.
+
+All that the other rooms know of a network's layers they read here: no name of a layer means anything by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 from underpaint.errors import UnderpaintError
 
-if TYPE_CHECKING:  # which brings PyTorch along
-    from underpaint.networks.base import Network
+Depth = Literal["shallow", "middle", "deep"]
 
-DEPTHS: Mapping[str, tuple[int, ...]] = {"shallow": (1, 2), "middle": (3,), "deep": (4, 5)}
-"""Blocks of convolutions by depth, for judges and for groups of layers alike."""
-
-
-PREFERRED = {1: (2,), 2: (2,), 3: (3, 4, 2), 4: (3, 4, 2), 5: (2, 3, 4)}
-"""Which convolution of a block is held out: the first of these that the network has and no term looks at."""
+DEPTHS: tuple[Depth, ...] = ("shallow", "middle", "deep")
+"""Fine texture and colour, strokes, forms: for judges and for groups of layers alike."""
 
 
-def depth(layer: str) -> str:
-    """ "shallow", "middle" or "deep", by the block in a layer's name (`relu3_1` is in block 3)."""
-    return next((name for name, blocks in DEPTHS.items() if block(layer) in blocks), "deep")
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose features can be asked for.
 
-
-def block(layer: str) -> int:
-    """The block of convolutions that a layer is in, 0 where its name does not say: 3 of `relu3_1`."""
-    return int(layer[4]) if layer[:4] == "relu" and layer[4:5].isdigit() else 0
-
-
-def brief(layer: str) -> str:
-    """A layer's name where there is little room: `3_1` for `relu3_1`."""
-    return layer.removeprefix("relu")
-
-
-def held_out(network: Network, optimised: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The layers that judge, by depth: of each block one that no term looks at.
-
-    Raises:
-        UnderpaintError: the terms look at all of a depth's layers.
+    Attributes:
+        name: as a recipe spells it: letters, digits, `_`, `.` and `/`.
+        depth: "shallow", "middle" or "deep".
+        block: the group that it belongs to, 1 the shallowest; sanity checks shuffle whole ones.
+        stride: how many pixels of the picture one position stands for, along one side.
+        channels: how many features a position has.
+        short: its name where there is little room; the name itself where it is empty.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for name, blocks in DEPTHS.items():
-        layers = []
-        for block in blocks:
-            candidates = [f"relu{block}_{number}" for number in PREFERRED[block]]
-            layers += [c for c in candidates if c in network.layers and c not in optimised][:1]
-        if not layers:
-            raise UnderpaintError(f"layers: every {name} layer is optimised and none is left to judge by; leave one out")
-        found[name] = tuple(layers)
-    return found
+
+    name: str
+    depth: Depth
+    block: int
+    stride: int
+    channels: int
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A network's.
+
+    Attributes:
+        name: as a recipe spells it.
+        told: as people do.
+        layers: shallow to deep.
+        content_layers, style_layers: weight by layer, where a recipe names none.
+        judges: groups of layers, shallow to deep; of each the first that no term looks at is held out to judge.
+        similarity_layers: whose likeness of places is compared (`quality.structure`); none where no such measure is known.
+        cfsd_layer: the one that content feature structural distance looks at.
+        approximates: the network whose features this one was made to have: a run may end with that (`Recipe.polish`).
+    """
+
+    name: str
+    told: str
+    layers: tuple[Layer, ...]
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]
+    judges: tuple[tuple[str, ...], ...]
+    similarity_layers: tuple[str, ...] = ()
+    cfsd_layer: str | None = None
+    approximates: str | None = None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all layers, shallow to deep."""
+        return tuple(self._by_name)
+
+    @property
+    def blocks(self) -> int:
+        """How many there are."""
+        return max(layer.block for layer in self.layers)
+
+    def blocks_at(self, depth: Depth) -> tuple[int, ...]:
+        """Those of a depth."""
+        return tuple(dict.fromkeys(layer.block for layer in self.layers if layer.depth == depth))
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name.
+
+        Raises:
+            UnderpaintError: there is none.
+        """
+        if name not in self._by_name:
+            raise UnderpaintError(f"layer: {self.name} has no {name!r}; it has {', '.join(self.names)}")
+        return self._by_name[name]
+
+    def depth(self, name: str) -> Depth:
+        """Of a layer. `layer`'s error."""
+        return self.layer(name).depth
+
+    def short(self, name: str) -> str:
+        """A layer's name where there is little room; what is no layer keeps its name."""
+        return self._by_name[name].short or name if name in self._by_name else name
+
+    def until(self, layers: Collection[str]) -> tuple[str, ...]:
+        """All layers up to the deepest of these. `layer`'s error."""
+        places = [self.layers.index(self.layer(name)) for name in layers]
+        return self.names[: max(places) + 1]
+
+    def held_out(self, optimised: Collection[str], among: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """The layers that judge, by depth: of each group one that no term looks at.
+
+        Args:
+            optimised: those that a term looks at.
+            among: those that are open; all when left out.
+
+        Raises:
+            UnderpaintError: the terms look at all of a depth's layers.
+        """
+        found: dict[Depth, list[str]] = {depth: [] for depth in DEPTHS}
+        for group in self.judges:
+            free = [name for name in group if name not in optimised and (among is None or name in among)]
+            found[self.depth(group[0])] += free[:1]
+        for depth, layers in found.items():
+            if not layers:
+                raise UnderpaintError(f"layers: every {depth} layer is optimised and none is left to judge by; leave one out")
+        return {depth: tuple(layers) for depth, layers in found.items()}

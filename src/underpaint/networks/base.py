@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from underpaint.networks.anatomy import Anatomy
+
 Seed = Callable[[torch.Tensor], None]
 """Adds a layer's cotangent, in place, to a gradient of the layer's shape (N, C, h, w)."""
 
@@ -29,12 +31,23 @@ class Tape(Protocol):
 
 
 class Network(Protocol):
-    """A frozen, pretrained network. Preprocessing is inside: pictures go in as sRGB, 0..1."""
+    """A frozen, pretrained network. Preprocessing is inside: pictures go in as sRGB, 0..1.
 
-    name: str
+    Attributes:
+        anatomy: of the whole network.
+        layers: those up to which it was opened, shallow to deep.
+        precision, device: of its weights and features.
+    """
+
+    anatomy: Anatomy
     layers: tuple[str, ...]
     precision: torch.dtype
     device: torch.device
+
+    @property
+    def name(self) -> str:
+        """As a recipe spells it."""
+        ...
 
     def tape(self, image: torch.Tensor, layers: Sequence[str]) -> Tape:
         """Runs `image` (N, 3, H, W), float32 sRGB in 0..1, as far as the deepest of `layers`."""
@@ -42,10 +55,6 @@ class Network(Protocol):
 
     def features(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """The feature maps alone, (N, C, h, w) each, nothing kept for a way back."""
-        ...
-
-    def stride(self, layer: str) -> int:
-        """How many pixels of the picture one position of the layer stands for, along one side."""
         ...
 
     def shuffled(self, layers: Collection[str], seed: int = 0) -> Network:

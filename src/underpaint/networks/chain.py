@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
 from underpaint.errors import UnderpaintError
 from underpaint.execution.device import ieee_float32
+from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.base import Seed
-
-Pooling = Literal["max", "average"]
+from underpaint.networks.specification import Pooling
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """Means of ImageNet's training pictures on 0..255, subtracted by VGG's authors."""
@@ -140,7 +139,7 @@ class Chain:
     (zero padding, a black frame after the mean is subtracted, shows in pastiches).
 
     Args:
-        name: as in `underpaint.networks.registry`.
+        anatomy: of all its layers, of which `links` may have the first ones alone.
         links: their weights want RGB, 0..1 minus the mean.
         pooling: "max" or "average".
         device: where it runs.
@@ -149,13 +148,13 @@ class Chain:
 
     def __init__(
         self,
-        name: str,
+        anatomy: Anatomy,
         links: Sequence[Link],
         pooling: Pooling = "max",
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
     ) -> None:
-        self.name, self.pooling, self.precision, self.device = name, pooling, precision, torch.device(device)
+        self.anatomy, self.pooling, self.precision, self.device = anatomy, pooling, precision, torch.device(device)
         self._links = [self._placed(link) for link in links]
         self.layers = tuple(link.layer for link in links if isinstance(link, Convolution) and link.layer is not None)
         # Centring in float32 keeps bfloat16's few digits for what differs between pictures.
@@ -168,9 +167,10 @@ class Chain:
         bias = None if link.bias is None else link.bias.to(self.precision).to(self.device)
         return Convolution(link.layer, weight, bias, link.pad)
 
-    def stride(self, layer: str) -> int:
-        """1, 2, 4, 8 or 16 pixels: see `Network.stride`."""
-        return 1 << sum(isinstance(link, Pool) for link in self._until([layer]))
+    @property
+    def name(self) -> str:
+        """See `Network.name`."""
+        return self.anatomy.name
 
     @torch.no_grad()
     def tape(self, image: torch.Tensor, layers: Sequence[str]) -> ChainTape:
@@ -203,7 +203,7 @@ class Chain:
                     weight = link.weight.flatten()[order].view(link.weight.shape)
                     link = Convolution(link.layer, weight, link.bias, link.pad)
             links.append(link)
-        return Chain(self.name, links[::-1], self.pooling, self.device, self.precision)
+        return Chain(self.anatomy, links[::-1], self.pooling, self.device, self.precision)
 
     def _until(self, layers: Sequence[str]) -> list[Link]:
         unknown = [layer for layer in layers if layer not in self.layers]

@@ -14,17 +14,14 @@ from pathlib import Path
 import torch
 
 from underpaint.errors import UnderpaintError
-from underpaint.networks.chain import Chain, Convolution, Link, Pooling
-from underpaint.networks.vgg import keras_name, layer_names, pool_before
+from underpaint.networks.chain import Chain, Convolution, Link
+from underpaint.networks.own import COMPACT
+from underpaint.networks.specification import Opening, Pooling
+from underpaint.networks.vgg import keras_name, pool_before
 from underpaint.storage.files import spelt
 
-LAYERS = layer_names("vgg19")[:13]
+LAYERS = COMPACT.anatomy.names
 """`relu1_1` … `relu5_1`."""
-
-
-def path() -> Path:
-    """The weights file that comes with the package."""
-    return Path(__file__).with_name("compact.safetensors")
 
 
 def load(file: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -73,4 +70,14 @@ class Compact(Chain):
                 links.append(Convolution(None, tensors[f"{name}.project.weight"], None, pad=0))
             links.append(Convolution(None, tensors[f"{name}.reduce.weight"], None, pad=1))
             links.append(Convolution(layer, tensors[f"{name}.expand.weight"], tensors[f"{name}.bias"], pad=0))
-        super().__init__("compact", links, pooling, device, precision)
+        super().__init__(COMPACT.anatomy, links, pooling, device, precision)
+
+
+def opened(opening: Opening, file: Path) -> Compact:
+    """The network of the weights file that comes with the package, see `Specification.open`.
+
+    Raises:
+        UnderpaintError: see `load`.
+    """
+    tensors = load(file, opening.layers)
+    return Compact(tensors, opening.layers[-1], opening.pooling, opening.device, opening.precision)

@@ -19,6 +19,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.execution import device
+from underpaint.networks.anatomy import Anatomy, Layer
 from underpaint.networks.chain import Chain, Convolution
 from underpaint.networks.weights import cache_folder
 from underpaint.storage.files import write_bytes
@@ -85,7 +86,8 @@ def _convolutions(place: torch.device, number: torch.dtype) -> Chain:
         Convolution(layer, torch.full(shape, 1 / math.prod(shape[1:])), torch.zeros(CHANNELS), pad=0)
         for layer, shape in shapes.items()
     ]
-    return Chain("trial", links, device=place, precision=number)
+    layers = tuple(Layer(name, "shallow", 1, 1, CHANNELS) for name in shapes)
+    return Chain(Anatomy("trial", "a trial", layers, {}, {}, ()), links, device=place, precision=number)
 
 
 def _ones(g: torch.Tensor) -> None:

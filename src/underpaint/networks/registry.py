@@ -1,23 +1,25 @@
-"""The networks by name: what layers they have, whether their weights are at hand, and how to open one."""
+"""The networks by name: what they say of themselves, whether their weights are available, and how to open one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
+from underpaint import extensions
 from underpaint.errors import UnderpaintError
-from underpaint.networks import compact, vgg, weights
-from underpaint.networks.base import Network
-from underpaint.networks.chain import Pooling
+from underpaint.extensions import Registry
+from underpaint.networks.anatomy import Anatomy
+from underpaint.networks.specification import Opening, Pooling, Specification, WeightsFile
 
-FILES = {"vgg19": weights.VGG19, "vgg16": weights.VGG16}
-"""Networks whose weights are found on disk or fetched."""
+if TYPE_CHECKING:
+    import torch
 
-NAMES = ("compact", *FILES)
-"""All networks. `compact` comes with the package."""
+    from underpaint.networks.base import Network
+
+NETWORKS: Registry[Specification] = extensions.NETWORKS
+"""This package's own (the weights of `compact` come with it), and those of others."""
 
 
 @dataclass(frozen=True)
@@ -31,45 +33,67 @@ class Opened:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `underpaint networks`: `at_hand` is where the weights are, None if they would be downloaded from `url`."""
+    """A line of `underpaint networks`: `available` is where the weights are, None if they would be downloaded from `url`;
+    `problem` why another package's network cannot be had at all."""
 
     name: str
     layers: tuple[str, ...]
-    at_hand: Path | None
+    available: Path | None
     url: str | None
+    problem: str | None = None
 
 
 def entries(given: Path | None = None) -> list[Entry]:
     """All networks. Looks at this machine's disk only."""
-    found = {name: weights.find(file, given) for name, file in FILES.items()}
-    own = Entry("compact", compact.LAYERS, compact.path(), None)
-    return [own] + [
-        Entry(name, vgg.layer_names(name), None if place is None else place.path, FILES[name].url)
-        for name, place in found.items()
-    ]
+    found = []
+    for name in NETWORKS:
+        try:
+            specification = NETWORKS[name]
+        except UnderpaintError as error:
+            found.append(Entry(name, (), None, None, str(error)))
+            continue
+        url = None if specification.file is None else specification.file.url
+        found.append(Entry(name, specification.anatomy.names, _available(specification, given), url))
+    return found
 
 
-def at_hand(name: str, given: Path | None = None) -> bool:
+def available(name: str, given: Path | None = None) -> bool:
     """Whether a network can be opened without a download.
 
     Raises:
         UnderpaintError: see `weights.find`.
     """
-    return name not in FILES or weights.find(FILES[name], given) is not None
+    return _available(NETWORKS[name], given) is not None
 
 
-def layers_of(name: str) -> tuple[str, ...]:
-    """All layers of a network, shallow to deep."""
-    return compact.LAYERS if name == "compact" else vgg.layer_names(name)
+def _available(specification: Specification, given: Path | None) -> Path | None:
+    from underpaint.networks import weights
+
+    if isinstance(specification.weights, Path):
+        return specification.weights
+    place = weights.find(specification.weights, given)
+    return None if place is None else place.path
+
+
+def file_of(name: str) -> WeightsFile | None:
+    """The weights' file of a network that does not come with its own."""
+    return NETWORKS[name].file
+
+
+def anatomy(name: str) -> Anatomy:
+    """A network's.
+
+    Raises:
+        UnderpaintError: there is no such network.
+    """
+    return NETWORKS[name].anatomy
 
 
 def check_layers(name: str, layers: Sequence[str]) -> None:
     """Raises an `UnderpaintError` that names the first layer that the network does not have."""
-    if name not in NAMES:
-        raise UnderpaintError(f"network: {name!r} is not known; choose {' or '.join(NAMES)}")
+    own = anatomy(name)
     for layer in layers:
-        if layer not in layers_of(name):
-            raise UnderpaintError(f"layer: {name} has no {layer!r}; it has {', '.join(layers_of(name))}")
+        own.layer(layer)
 
 
 def open_network(
@@ -78,7 +102,7 @@ def open_network(
     *,
     pooling: Pooling = "max",
     device: torch.device | str = "cpu",
-    precision: torch.dtype = torch.float32,
+    precision: torch.dtype | None = None,
     given: Path | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -86,23 +110,24 @@ def open_network(
     """The network up to the deepest of `layers`, its weights found or fetched.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NETWORKS`.
         layers: all that will be asked for.
-        given: a weights file or folder that the user names; `compact` has its own.
+        precision: float32 when left out.
+        given: a weights file or folder that the user names; a network that comes with its own takes no notice.
         announce, progress: told about a download, in words and in bytes.
 
     Raises:
         UnderpaintError: unknown network or layer; no weights to be had, or not the right ones.
     """
-    check_layers(name, layers)
-    names = layers_of(name)
-    deepest = max(layers, key=names.index)
-    wanted = names[: names.index(deepest) + 1]
-    if name == "compact":
-        own = compact.path()
-        network: Network = compact.Compact(compact.load(own, wanted), deepest, pooling, device, precision)
-        return Opened(network, own, weights.sha256(own))
-    place = weights.locate(FILES[name], given, announce=announce, progress=progress)
-    tensors = weights.load(place.path, [vgg.keras_name(layer) for layer in wanted])
-    network = vgg.Vgg(name, tensors, deepest, pooling, device, precision)
-    return Opened(network, place.path, weights.sha256(place.path))
+    import torch
+
+    from underpaint.networks import weights
+
+    specification = NETWORKS[name]
+    wanted = specification.anatomy.until(layers)
+    if isinstance(specification.weights, Path):
+        path = specification.weights
+    else:
+        path = weights.locate(specification.weights, given, announce=announce, progress=progress).path
+    opening = Opening(name, wanted, pooling, torch.device(device), precision or torch.float32)
+    return Opened(specification.open(opening, path), path, weights.sha256(path))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-from underpaint.networks.chain import Chain, Convolution, Link, Pool, Pooling
+from underpaint.networks import weights
+from underpaint.networks.chain import Chain, Convolution, Link, Pool
+from underpaint.networks.own import VGG16, VGG19
+from underpaint.networks.specification import Opening, Pooling
 
-CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+SPECIFICATIONS = {"vgg16": VGG16, "vgg19": VGG19}
 
 AVERAGE_POOL_GAIN = (1.171, 1.616, 1.395, 1.935)
 """What average pooling is multiplied by, block by block: see `Vgg`."""
@@ -16,7 +20,7 @@ AVERAGE_POOL_GAIN = (1.171, 1.616, 1.395, 1.935)
 
 def layer_names(name: str) -> tuple[str, ...]:
     """`relu1_1` … `relu5_4` of "vgg19" (or `relu5_3` of "vgg16"), shallow to deep."""
-    return tuple(f"relu{block}_{index}" for block, count in enumerate(CONVOLUTIONS[name], 1) for index in range(1, count + 1))
+    return SPECIFICATIONS[name].anatomy.names
 
 
 def keras_name(layer: str) -> str:
@@ -65,4 +69,14 @@ class Vgg(Chain):
             weight, bias = (tensors[f"{keras_name(layer)}.{part}"] for part in ("weight", "bias"))
             first = not links
             links.append(Convolution(layer, weight.flip(1) * 255 if first else weight, bias, pad=0 if first else 1))
-        super().__init__(name, links, pooling, device, precision)
+        super().__init__(SPECIFICATIONS[name].anatomy, links, pooling, device, precision)
+
+
+def opened(opening: Opening, file: Path) -> Vgg:
+    """The network of a weights file, see `Specification.open`.
+
+    Raises:
+        UnderpaintError: see `weights.load`.
+    """
+    tensors = weights.load(file, [keras_name(layer) for layer in opening.layers])
+    return Vgg(opening.name, tensors, opening.layers[-1], opening.pooling, opening.device, opening.precision)

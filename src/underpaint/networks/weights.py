@@ -15,23 +15,11 @@ import numpy as np
 import torch
 
 from underpaint.errors import UnderpaintError
+from underpaint.networks.specification import WeightsFile
 from underpaint.storage.files import SHARED, spelt
 
 Progress = Callable[[int, int | None], None]
 VARIABLE, CACHE_VARIABLE = "UNDERPAINT_WEIGHTS", "UNDERPAINT_CACHE"
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A published file. `md5` is the hash that its publisher states; `aliases` are other names for the same weights."""
-
-    network: str
-    filename: str
-    url: str
-    md5: str
-    megabytes: int
-    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,23 +30,6 @@ class LocalFile:
     aliases: tuple[str, ...] = ()
 
 
-# Names, addresses and hashes as in keras.applications.vgg19 and .vgg16.
-VGG19 = WeightsFile(
-    "vgg19",
-    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "253f8cb515780f3b799900260a226db6",
-    80,
-    ("vgg19_imagenet_conv.safetensors",),
-)
-VGG16 = WeightsFile(
-    "vgg16",
-    "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "6d6bbae143d832006294945121d1f1fc",
-    59,
-    ("vgg16_imagenet_conv.safetensors",),
-)
 # torchvision publishes the backbone and Zhang et al. the heads, each as a pickle.
 LPIPS = LocalFile("lpips_squeeze.safetensors")
 

@@ -34,6 +34,7 @@ class Adam:
     """
 
     name: ClassVar[str] = "adam"
+    told: ClassVar[str] = "Adam"
     one_draw: ClassVar[bool] = False
     averages: ClassVar[bool] = True
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 import torch.nn.functional as F
 
+from underpaint.extensions import OPTIMIZERS
 from underpaint.losses.objective import Evaluation
 from underpaint.recipe import Recipe
 
@@ -93,11 +94,13 @@ class Optimizer(Protocol):
 
     Attributes:
         name: as a recipe spells it.
+        told: its name in a paper's text.
         one_draw: it needs one and the same function at every step of a size: random directions are drawn once.
         averages: its iterates jitter, so that their average is the better picture (`Recipe.average_from`).
     """
 
     name: ClassVar[str]
+    told: ClassVar[str]
     one_draw: ClassVar[bool]
     averages: ClassVar[bool]
 
@@ -126,3 +129,13 @@ class Optimizer(Protocol):
             ValueError, KeyError, TypeError: it is not what was kept.
         """
         ...
+
+
+def optimizer(name: str) -> type[Optimizer]:
+    """The one of this name.
+
+    Raises:
+        UnderpaintError: there is none.
+    """
+    found: type[Optimizer] = OPTIMIZERS[name]
+    return found

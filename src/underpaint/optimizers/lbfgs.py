@@ -223,6 +223,7 @@ class LBFGS:
     """
 
     name: ClassVar[str] = "lbfgs"
+    told: ClassVar[str] = "L-BFGS"
     one_draw: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 

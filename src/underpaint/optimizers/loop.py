@@ -17,8 +17,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.losses.objective import Evaluation, Objective, TermValue
-from underpaint.optimizers.base import Here, Move, Optimizer, resample
-from underpaint.optimizers.registry import optimizer
+from underpaint.optimizers.base import Here, Move, Optimizer, optimizer, resample
 from underpaint.recipe import Recipe
 
 NORMS_EVERY = 10

@@ -66,14 +66,14 @@ def attributions(e: Evidence) -> tuple[float, float, Draw]:
     """Attributions side by side, with intervals where there are any."""
     _settled(e)
     chosen = [e.attributions[m] for m in SHOWN if m in e.attributions]
-    return PAGE, 1.45 * -(-len(chosen) // 4), lambda figure: charts.attributions(figure, chosen)
+    return PAGE, 1.45 * -(-len(chosen) // 4), lambda figure: charts.attributions(figure, chosen, e.anatomy)
 
 
 def shapley(e: Evidence) -> tuple[float, float, Draw]:
     """The headline judge's Shapley values with intervals."""
     _settled(e)
     values: Attribution = e.attributions["shapley"]
-    return COLUMN, 1.9, lambda figure: charts.bars(figure.add_subplot(), values, title="")
+    return COLUMN, 1.9, lambda figure: charts.bars(figure.add_subplot(), values, e.anatomy, title="")
 
 
 def interactions(e: Evidence) -> tuple[float, float, Draw]:

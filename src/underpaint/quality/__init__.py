@@ -5,7 +5,6 @@ and source. No single figure is the quality: a content picture left as it was ke
 place keeps nothing.
 """
 
-from underpaint.networks.anatomy import held_out
 from underpaint.quality.colors import colour_distance, palette
 from underpaint.quality.heldout import StyleJudge
 from underpaint.quality.lpips import Lpips, find_lpips, load_lpips, lpips_shapes
@@ -27,7 +26,6 @@ __all__ = [
     "colour_distance",
     "edges",
     "find_lpips",
-    "held_out",
     "load_lpips",
     "lpips_shapes",
     "measure",

@@ -11,7 +11,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks import weights
-from underpaint.networks.anatomy import DEPTHS, held_out
+from underpaint.networks.anatomy import DEPTHS
 from underpaint.networks.base import Network
 from underpaint.quality.colors import colour_distance, palette
 from underpaint.quality.heldout import HEADLINE, StyleJudge
@@ -154,7 +154,11 @@ class Gauge:
 
     @cached_property
     def _heldout(self) -> StyleJudge:
-        return StyleJudge(self.network, self.content, self.style, held_out(self.network, self.optimised))
+        return StyleJudge(self.network, self.content, self.style, self._layers)
+
+    @property
+    def _layers(self) -> dict[str, tuple[str, ...]]:
+        return self.network.anatomy.held_out(self.optimised, self.network.layers)
 
     @cached_property
     def _patches(self) -> PatchJudge:

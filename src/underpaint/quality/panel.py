@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from underpaint.losses.objective import Objective
-from underpaint.networks.anatomy import DEPTHS, depth, held_out
 from underpaint.quality.heldout import HEADLINE, StyleJudge
 from underpaint.quality.lpips import Lpips
 from underpaint.quality.patches import PatchJudge
 from underpaint.quality.sliced import DRAW
 from underpaint.quality.ssim import ssim
 
-__all__ = ["DEPTHS", "HEADLINE", "SEES", "Panel", "PatchJudge", "StyleJudge", "depth", "held_out"]
+__all__ = ["HEADLINE", "SEES", "Panel", "PatchJudge", "StyleJudge"]
 
 
 @dataclass(frozen=True)

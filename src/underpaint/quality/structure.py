@@ -6,6 +6,8 @@ asks the first of the pixels, `self_similarity` and `cfsd` ask the second of a n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -21,9 +23,6 @@ STRUCTURE_MIN_SIDE = 32
 EDGE_SIZES = (1, 2, 4)
 EDGE_MIN_SIDE = 8
 """Short side, pixels, under which a smaller size is not looked at."""
-
-SIMILARITY_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-CFSD_LAYER = "relu3_1"
 
 SIMILARITY_GRID = 32
 CFSD_GRID = 64
@@ -83,28 +82,29 @@ def self_similarity(a: torch.Tensor, b: torch.Tensor, network: Network) -> float
     places look like does not matter, only how unlike each other they are. Symmetric.
 
     Source: the content loss of Kolkin et al. 2019, "Style Transfer by Relaxed Optimal Transport and Self-Similarity"
-    (STROTSS), with its code's factor (n times the mean). Departures: relu1_2, relu2_2, relu3_3 and relu4_3 of the given
-    network, the mean of each one's cosine distances, where STROTSS joins nine layers of VGG-16 and the colours into one
-    vector, in which layers of large values outweigh the others; a fixed grid for 1,024 random places. A place without any
-    activation is at distance 1 from all others; a picture whose places are all alike has D = 0 in place of 0/0.
+    (STROTSS), with its code's factor (n times the mean). Departures: the layers that the given network names (relu1_2,
+    relu2_2, relu3_3 and relu4_3 of VGG), the mean of each one's cosine distances, where STROTSS joins nine layers of VGG-16
+    and the colours into one vector, in which layers of large values outweigh the others; a fixed grid for 1,024 random
+    places. A place without any activation is at distance 1 from all others; a picture whose places are all alike has D = 0 in
+    place of 0/0.
 
     Raises:
         UnderpaintError: the pictures differ in size or are too small; the network lacks a layer.
     """
     check_pair(a, b, "self-similarity", STRUCTURE_MIN_SIDE)
-    _check_layers(network, SIMILARITY_LAYERS)
-    x, y = (_shares(network, p) for p in (a, b))
+    layers = _check_layers(network, network.anatomy.similarity_layers)
+    x, y = (_shares(network, p, layers) for p in (a, b))
     return float((x - y).abs().sum()) / len(x)
 
 
-def _shares(network: Network, picture: torch.Tensor) -> torch.Tensor:
+def _shares(network: Network, picture: torch.Tensor, layers: Sequence[str]) -> torch.Tensor:
     """D with every column divided by its sum, (n, n) float64."""
-    features = network.features(picture.to(network.device, torch.float32), SIMILARITY_LAYERS)
+    features = network.features(picture.to(network.device, torch.float32), layers)
     distance = torch.zeros(())
-    for layer in SIMILARITY_LAYERS:
+    for layer in layers:
         places = _at_grid(features[layer], picture, SIMILARITY_GRID)
         unit = places / places.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        distance = distance + (1 - unit @ unit.T) / len(SIMILARITY_LAYERS)
+        distance = distance + (1 - unit @ unit.T) / len(layers)
     # What rounding leaves of equal places must not be blown up by a sum that is nothing else.
     distance = torch.where(distance < ALIKE, 0, distance).fill_diagonal_(0)
     return distance / distance.sum(0, keepdim=True).clamp_min(ALIKE)
@@ -129,9 +129,9 @@ def cfsd(pastiche: torch.Tensor, content: torch.Tensor, network: Network) -> flo
         UnderpaintError: the pictures differ in size or are too small; the network lacks relu3_1.
     """
     check_pair(pastiche, content, "CFSD", STRUCTURE_MIN_SIDE)
-    _check_layers(network, (CFSD_LAYER,))
+    (layer,) = _check_layers(network, (network.anatomy.cfsd_layer,))
     ours, theirs = (
-        _at_grid(network.features(p.to(network.device, torch.float32), [CFSD_LAYER])[CFSD_LAYER], p, CFSD_GRID)
+        _at_grid(network.features(p.to(network.device, torch.float32), [layer])[layer], p, CFSD_GRID)
         for p in (pastiche, content)
     )
     scale = theirs.square().sum(1).mean().clamp_min(1e-12)
@@ -140,9 +140,12 @@ def cfsd(pastiche: torch.Tensor, content: torch.Tensor, network: Network) -> flo
     return max(0.0, float((log_p.exp() * (log_p - log_q)).sum()) / len(log_p))
 
 
-def _check_layers(network: Network, layers: tuple[str, ...]) -> None:
-    if missing := [layer for layer in layers if layer not in network.layers]:
-        raise UnderpaintError(f"structure: {network.name} has no {missing[0]}; measure with compact, vgg19 or vgg16")
+def _check_layers(network: Network, layers: tuple[str | None, ...]) -> tuple[str, ...]:
+    found = tuple(layer for layer in layers if layer is not None and layer in network.layers)
+    if not found or len(found) < len(layers):
+        missing = next((layer for layer in layers if layer and layer not in found), "layers for it")
+        raise UnderpaintError(f"structure: {network.name} has no {missing}; measure with compact, vgg19 or vgg16")
+    return found
 
 
 def _at_grid(features: torch.Tensor, picture: torch.Tensor, longest: int) -> torch.Tensor:

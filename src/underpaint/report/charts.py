@@ -14,7 +14,7 @@ import numpy as np
 
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.shapley.exact import Game
-from underpaint.networks.anatomy import brief
+from underpaint.networks.anatomy import Anatomy
 from underpaint.recipe import Recipe
 from underpaint.runs.convergence import COLOURS, MARKS
 from underpaint.runs.folder import TOTAL, Row
@@ -66,7 +66,7 @@ def convergence(figure: Any, history: Sequence[Row], recipe: Recipe, scale: str 
     figure.legend(loc="outside lower center", fontsize=6.5, ncols=4)
 
 
-def bars(axes: Any, attribution: Attribution, title: str | None = None) -> None:
+def bars(axes: Any, attribution: Attribution, anatomy: Anatomy, title: str | None = None) -> None:
     """One attribution, with 95 % intervals where there are any."""
     names, values = list(attribution.values), np.array(list(attribution.values.values()))
     ends = None
@@ -74,17 +74,17 @@ def bars(axes: Any, attribution: Attribution, title: str | None = None) -> None:
         ends = np.abs(np.array([[side[n] for n in names] for side in (attribution.low, attribution.high)]) - values)
     axes.bar(range(len(names)), values, yerr=ends, color=COLOURS[0], ecolor=_ink(), capsize=2, width=0.7)
     turned = 90 if len(names) > 8 else 0
-    axes.set_xticks(range(len(names)), [brief(n) for n in names], fontsize=7, rotation=turned)
+    axes.set_xticks(range(len(names)), [anatomy.short(n) for n in names], fontsize=7, rotation=turned)
     axes.set_title(plain(attribution.method) if title is None else title, fontsize=8)
     axes.set_ylabel(plain(attribution.unit), fontsize=6)
     axes.tick_params(axis="y", labelsize=6)
     axes.axhline(0, color=_ink(), lw=0.5)
 
 
-def attributions(figure: Any, chosen: Sequence[Attribution], across: int = 4) -> None:
+def attributions(figure: Any, chosen: Sequence[Attribution], anatomy: Anatomy, across: int = 4) -> None:
     """Several, side by side."""
     for place, each in enumerate(chosen):
-        bars(figure.add_subplot(-(-len(chosen) // across), across, place + 1), each)
+        bars(figure.add_subplot(-(-len(chosen) // across), across, place + 1), each, anatomy)
 
 
 def heat(axes: Any, names: Sequence[str], matrix: np.ndarray, reach: float | None = None) -> None:

@@ -24,6 +24,8 @@ from underpaint.explanation.shapley.exact import Game
 from underpaint.explanation.shapley.players import groups
 from underpaint.explanation.validation import State, state_of
 from underpaint.imaging import images
+from underpaint.networks.anatomy import Anatomy
+from underpaint.networks.registry import anatomy
 from underpaint.quality.panel import HEADLINE
 from underpaint.recipe import Recipe, make
 from underpaint.runs.folder import SETTINGS, Row, Run, last_step, read_facts, read_history, read_inputs, recipe_of
@@ -117,6 +119,11 @@ class Evidence:
         return tuple(self.recipe.style_layers)
 
     @cached_property
+    def anatomy(self) -> Anatomy:
+        """The network's that painted."""
+        return anatomy(self.recipe.network)
+
+    @cached_property
     def table(self) -> Table:
         """The coalitions that are painted."""
         found = Table(self.folder, self.players)
@@ -136,7 +143,7 @@ class Evidence:
         """The named coalitions: of an ablation those that were asked for, of an explanation all that have layers."""
         if self.kind == "ablate":
             return {name: tuple(layers) for name, layers in self.facts["configs"].items()}
-        return {name: layers for name, layers in groups(self.players).items() if layers or name == "none"}
+        return {name: layers for name, layers in groups(self.players, self.anatomy).items() if layers or name == "none"}
 
     @cached_property
     def settings(self) -> Settings:

@@ -9,20 +9,16 @@ from pathlib import Path
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.explaining import REPEATS
 from underpaint.explanation.shapley.exact import Game
+from underpaint.losses.statistics import statistic
+from underpaint.networks.registry import anatomy
+from underpaint.optimizers.base import optimizer
 from underpaint.report.folder import Evidence
 from underpaint.report.latex import escape
 
 AUTHOR, YEAR = "The underpaint developers", 2026
 """As LICENSE has them."""
 
-STATISTICS = {
-    "wasserstein": "squared Wasserstein-2 distances of Gaussians fitted to the features",
-    "gram": "squared differences of Gram matrices",
-    "moments": "squared differences of means and covariances",
-    "sliced": "sliced Wasserstein distances",
-}
 SEEN = "the sliced Wasserstein distance on held-out layers of"
-OPTIMISERS = {"lbfgs": "L-BFGS", "adam": "Adam"}
 STARTS = {"content": "the photograph", "noise": "noise", "file": "a given picture"}
 
 
@@ -53,10 +49,10 @@ def _painting(e: Evidence) -> str:
     made = e.facts.get("steps")
     total = f", {made} in all" if made is not None and r.stop else ""
     steps = ", ".join(f"{n} at {size} px" for size, n in zip(sizes, schedule, strict=True))
-    polish = f"; the last {r.polish} see VGG-19" if r.polish else ""
+    polish = f"; the last {r.polish} see {anatomy(r.networks()[-1]).told}" if r.polish else ""
     return (
         f"The photograph was stylised by optimising its pixels against a frozen network ({_networks(e)}) with "
-        f"{OPTIMISERS[r.optimizer]}, from {STARTS[r.start]} on, from coarse to fine in {at_most}{sum(schedule)} steps "
+        f"{optimizer(r.optimizer).told}, from {STARTS[r.start]} on, from coarse to fine in {at_most}{sum(schedule)} steps "
         f"({steps}{polish}{total}; longest sides) up to {width}×{height} px, with seed {r.seed}, in {r.precision}."
     )
 
@@ -72,7 +68,7 @@ def _objective(e: Evidence) -> str:
     more = {"colour": r.color_weight, "palette": r.palette_weight, "smoothness": r.smoothness}
     others = ", ".join(f"{name} ({weight:g})" for name, weight in more.items() if weight)
     return (
-        f"Style terms, {STATISTICS[r.statistic]}, stood at {_weighted(r.style_layers)}, content terms at "
+        f"Style terms, {statistic(r.statistic).told}, stood at {_weighted(r.style_layers)}, content terms at "
         f"{_weighted(r.content_layers)} with weight {r.content_weight:g} in all, at strength {r.strength:g}"
         + (f"; further terms: {others}." if others else ".")
     )

@@ -109,7 +109,7 @@ def _besides(e: Evidence) -> dict[str, Any]:
         found |= {"permutations": s.permutations} if s.permutations not in (None, PERMUTATIONS) else {}
     elif e.kind == "ablate":
         judge = str(facts["judge"])
-        found |= {} if list(e.configs) == ablating.default_configs(e.players) else {"configs": list(e.configs)}
+        found |= {} if list(e.configs) == ablating.default_configs(e.recipe) else {"configs": list(e.configs)}
     else:
         found |= {"deterministic": True} if facts["deterministic"] else {}
         found |= {"frames": facts["frames"]} if facts["frames"] else {}
@@ -120,7 +120,7 @@ def _besides(e: Evidence) -> dict[str, Any]:
 def _weights(facts: Mapping[str, Any]) -> dict[str, str]:
     """A weights file that only `--weights` finds: by name, for it is not the folder's to keep."""
     last = facts["networks"][-1] if facts.get("networks") else None
-    file = None if last is None else registry.FILES.get(last["name"])
+    file = None if last is None else registry.file_of(last["name"])
     if last is None or file is None or last["weights"] in (file.filename, *file.aliases):
         return {}
     return {"weights": last["weights"]}

@@ -163,7 +163,7 @@ class Sections:
         faithful = self.e.validation["faithfulness"] if settled else {}
         return {
             "players": self.e.players,
-            "charts": [svg.attribution(found[m]) for m in SHOWN if m in found and settled],
+            "charts": [svg.attribution(found[m], self.e.anatomy) for m in SHOWN if m in found and settled],
             "banner": "" if settled else BANNERS[self.e.state],
             "methods": [(a, faithful.get(a.method)) for a in found.values()],
         }

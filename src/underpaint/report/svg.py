@@ -13,6 +13,7 @@ import numpy as np
 from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.shapley.exact import Game
 from underpaint.imaging.drawing import drawing
+from underpaint.networks.anatomy import Anatomy
 from underpaint.recipe import Recipe
 from underpaint.report import charts
 from underpaint.runs.folder import Row
@@ -60,10 +61,10 @@ def convergence(history: Sequence[Row], recipe: Recipe) -> list[str]:
     ]
 
 
-def attribution(one: Attribution) -> str:
+def attribution(one: Attribution, anatomy: Anatomy) -> str:
     """Bars of an attribution, with 95 % intervals where there are any."""
     words = f"{one.method}, {one.unit}: " + ", ".join(f"{n} {v:.3g}" for n, v in one.values.items())
-    return svg(2.4, 1.9, lambda figure: charts.bars(figure.add_subplot(), one), words)
+    return svg(2.4, 1.9, lambda figure: charts.bars(figure.add_subplot(), one, anatomy), words)
 
 
 def _heat(names: Sequence[str], matrix: np.ndarray, words: str, width: float) -> str:

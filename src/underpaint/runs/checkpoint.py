@@ -15,9 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from underpaint.errors import UnderpaintError
-from underpaint.optimizers.base import shaped
+from underpaint.optimizers.base import optimizer, shaped
 from underpaint.optimizers.loop import State
-from underpaint.optimizers.registry import optimizer
 from underpaint.runs.observer import Memory
 from underpaint.storage import documents
 from underpaint.storage.files import spelt, write_bytes

@@ -26,7 +26,7 @@ from underpaint.imaging.images import Picture
 from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.networks.weights import Progress as Download
-from underpaint.quality import MEASURES, Gauge, Lpips, Measured, find_lpips, held_out
+from underpaint.quality import MEASURES, Gauge, Lpips, Measured, find_lpips
 from underpaint.recipe import Recipe
 from underpaint.runs.folder import read_facts, read_inputs, recipe_of
 from underpaint.runs.scene import Pictures, opaque, seen
@@ -170,7 +170,7 @@ def compare(
     Args:
         items: run folders and picture files.
         content, style: what picture files are compared with; run folders have their own.
-        network: "compact", "vgg19" or "vgg16", whichever network painted.
+        network: "compact", "vgg19" or "vgg16", or one of another package; whichever network painted.
         weights: a weights file or folder, for the network and for LPIPS.
         device: "auto", "cpu", "cuda" or "mps".
         progress: told before each item, and at the end.
@@ -190,13 +190,12 @@ def compare(
     found = [_read(path, *beside) for path in paths]
     if (content or style) and all(item.recipe is not None for item in found):
         raise UnderpaintError("--content, --style: all items are runs, which have their own; leave these out")
-    registry.check_layers(network, [])
     chosen = devices.choose(device)
     opened = registry.open_network(
         network,
-        registry.layers_of(network),
+        registry.anatomy(network).names,
         device=chosen,
-        given=weights if network in registry.FILES else None,
+        given=weights,
         announce=announce,
         progress=download,
     ).network
@@ -250,7 +249,7 @@ def _optimised(items: Sequence[_Item]) -> list[str]:
 def _judging(network: Network, optimised: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     """The held-out layers, or why there are none."""
     try:
-        return tuple(layer for layers in held_out(network, optimised).values() for layer in layers), []
+        return tuple(layer for layers in network.anatomy.held_out(optimised).values() for layer in layers), []
     except UnderpaintError as error:
         return (), [f"no held-out style distance: {error}"]
 

@@ -12,6 +12,7 @@ import torch
 from underpaint.execution import device
 from underpaint.imaging import images
 from underpaint.networks.base import Network
+from underpaint.networks.registry import NETWORKS
 from underpaint.recipe import Recipe
 from underpaint.runs.scene import Scene
 
@@ -20,9 +21,6 @@ PROBE = 128
 
 LINE_SEARCH = 1.1
 """Evaluations that a step of L-BFGS takes, on average."""
-
-OBJECTIVE = {"compact": 1.5, "vgg19": 1.3, "vgg16": 1.3}
-"""What an iteration takes in units of the network's way there and back: statistics, and every tenth step each term's norm."""
 
 BASE_BYTES = 420_000_000
 """Python, PyTorch and a network's weights."""
@@ -57,8 +55,8 @@ def forecast(recipe: Recipe, extent: tuple[int, ...], paces: Mapping[str, float]
     trials = 1.0 if recipe.optimizer == "adam" else LINE_SEARCH
     seconds = 0.0
     for scale, (size, count) in enumerate(zip(recipe.sizes(), recipe.schedule(), strict=True)):
-        network = "vgg19" if recipe.polishes(scale) else recipe.network
-        seconds += OBJECTIVE[network] * trials * paces[network] * count * math.prod(images.size_for(extent, size))
+        network = recipe.networks()[recipe.polishes(scale)]
+        seconds += NETWORKS[network].cost * trials * paces[network] * count * math.prod(images.size_for(extent, size))
     finest = math.prod(images.size_for(extent, recipe.size))
     return Estimate(seconds, BASE_BYTES + finest * BYTES_PER_PIXEL[recipe.precision])
 

@@ -15,7 +15,7 @@ from underpaint.imaging.borders import Margins
 from underpaint.imaging.images import Picture
 from underpaint.losses import palette
 from underpaint.losses.objective import Objective
-from underpaint.losses.statistics import STATISTICS, matrix
+from underpaint.losses.statistics import matrix, statistic
 from underpaint.losses.terms import FLOOR, ContentTerm, Region, SmoothnessTerm, StyleTerm, Term
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, draw
@@ -59,7 +59,7 @@ class Scene:
 
     Args:
         network: the recipe's.
-        polish: VGG-19, where the recipe ends with it.
+        polish: the network that it approximates, where the recipe ends with it.
 
     Attributes:
         notes: what a user should know (a style that is smaller than its scale asks for, ...), one line each.
@@ -157,7 +157,7 @@ class Scene:
     def _style_terms(
         self, place: int, scale: int, of_content: dict[str, torch.Tensor], regions: dict[str, list[Region]]
     ) -> list[Term]:
-        recipe, statistic = self.recipe, STATISTICS[self.recipe.statistic]
+        recipe, kind = self.recipe, statistic(self.recipe.statistic)
         features = self.network_at(scale).features(self.style(place, scale), list(recipe.style_layers))
         share = self._shares()[place]
         prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
@@ -166,14 +166,14 @@ class Scene:
         terms: list[Term] = []
         for layer, weight in recipe.style_layers.items():
             x, c = matrix(features[layer]), matrix(of_content[layer])
-            goals = [statistic.goal(x, w) for w in self._style_regions(place, features[layer])]
+            goals = [kind.goal(x, w) for w in self._style_regions(place, features[layer])]
             normaliser = 0.0
             for goal, region in zip(goals, regions[layer], strict=True):
-                target = statistic.target(goal, number)
-                value, _ = statistic.distance(statistic.summary(c, region.weights, number), target)
-                normaliser += region.share * max(float(value), FLOOR * float(statistic.size(target)), 1e-12)
+                target = kind.target(goal, number)
+                value, _ = kind.distance(kind.summary(c, region.weights, number), target)
+                normaliser += region.share * max(float(value), FLOOR * float(kind.size(target)), 1e-12)
             where = tuple(regions[layer])
-            terms.append(StyleTerm(f"{prefix}/{layer}", layer, own * weight, statistic, where, tuple(goals), normaliser))
+            terms.append(StyleTerm(f"{prefix}/{layer}", layer, own * weight, kind, where, tuple(goals), normaliser))
         return terms
 
     def _colors(self, content: torch.Tensor, scale: int) -> list[Term]:

@@ -147,8 +147,8 @@ class Session:
         layers = [*recipe.content_layers, *recipe.style_layers]
         self.owner, self.folder, self.options = owner, None if owner is None else owner.folder, options
         self.device = device.choose(options.device)
-        names = [recipe.network, *["vgg19"] * bool(recipe.polish)]
-        if options.weights is not None and not set(names) & set(registry.FILES):
+        names = recipe.networks()
+        if options.weights is not None and not any(map(registry.file_of, names)):
             raise UnderpaintError("--weights: the compact network has its own; leave this out, or add --network vgg19")
         self.choice = precision.choose(self.device) if recipe.precision == "auto" else None
         if self.choice is not None:
@@ -525,7 +525,7 @@ def _as_before(options: Options, facts: Mapping[str, Any]) -> Options:
 def own_weights(facts: Mapping[str, Any]) -> Path | None:
     """The weights file that a run was made with, if it is one that had to be found and is still there."""
     last = facts["networks"][-1]
-    if last["name"] not in registry.FILES:
+    if registry.file_of(last["name"]) is None:
         return None
     try:
         return named(last["path"], "weights") if Path(last["path"]).is_file() else None
@@ -537,7 +537,8 @@ def _check_same(session: Session, facts: Mapping[str, Any], folder: Path) -> Non
     for opened, before in zip(session._opened, facts["networks"], strict=True):
         if opened.sha256 == before["sha256"]:
             continue
-        instead = "name those with --weights" if before["name"] in registry.FILES else "install the version that made it"
+        found = registry.file_of(before["name"]) is not None
+        instead = "name those with --weights" if found else "install the version that made it"
         raise UnderpaintError(f"{opened.path}: not the weights that {folder} was made with ({before['weights']}); {instead}")
     changed = device.differences(facts["environment"], device.describe(session.device))
     if changed:

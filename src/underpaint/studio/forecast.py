@@ -42,10 +42,9 @@ class Forecast:
         try:
             recipe = make(asked.recipe())
             width, height = self.runner.dimensions(asked.content.path)
-            if not registry.at_hand(recipe.network, self.runner.weights_for(recipe.network)):
-                return (
-                    f"The weights of {recipe.network} will be fetched first ({registry.FILES[recipe.network].megabytes} MB)."
-                )
+            file = registry.file_of(recipe.network)
+            if file and not registry.available(recipe.network, self.runner.weights_for(recipe.network)):
+                return f"The weights of {recipe.network} will be fetched first ({file.megabytes} MB)."
             # As runs and explanations take `auto`: see `Recipe.precision`.
             painted, explained = (
                 forecast(each, (height, width), {each.network: self._pace(each)}) for each in self._settled(recipe)

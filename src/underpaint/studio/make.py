@@ -98,7 +98,7 @@ class Make:
     def _more() -> list[Any]:
         """What few do."""
         with gr.Accordion("More", open=False):
-            network = gr.Radio(["compact", *registry.FILES], value="compact", label="Network")
+            network = gr.Radio(list(registry.NETWORKS), value="compact", label="Network")
             keep_color = gr.Radio(COLOURS, value="no", label="Keep the photograph’s colours")
             crop = gr.Checkbox(True, label="Cut off a painting’s frame or scanned border")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")

@@ -16,7 +16,6 @@ from underpaint.imaging import images
 from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage
-from underpaint.quality import panel as judges
 from underpaint.quality.panel import Panel, PatchJudge, StyleJudge
 from underpaint.runs.scene import Scene
 from underpaint.runs.session import Session
@@ -81,13 +80,11 @@ class Painter:
 
 def open_judge(name: str, painting: Session) -> Network:
     """The network that judges, up to all its layers, in float32."""
-    registry.check_layers(name, [])
-    given = painting.options.weights if name in registry.FILES else None
     opened = registry.open_network(
         name,
-        registry.layers_of(name),
+        registry.anatomy(name).names,
         device=painting.device,
-        given=given,
+        given=painting.options.weights,
         announce=painting.options.announce,
         progress=painting.options.progress,
     )
@@ -101,5 +98,5 @@ def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None) -> Panel:
         raise UnderpaintError("style: several given; coalitions of layers are judged against one style picture")
     content, style = scene.content(last), scene.style(0, last)
     optimised = [*scene.recipe.style_layers, *scene.recipe.content_layers]
-    layers = judges.held_out(judge, optimised)
+    layers = judge.anatomy.held_out(optimised)
     return Panel(StyleJudge(judge, content, style, layers), PatchJudge(content, style), content, lpips)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from underpaint.errors import UnderpaintError
-from underpaint.quality.panel import DEPTHS, depth
+from underpaint.networks.anatomy import DEPTHS, Anatomy
 
 EXACT = 8
 """Players of which all subsets are run; more would be more than 256 runs. Of more, some are run: see `sampled`."""
@@ -51,11 +51,12 @@ def label(mask: int, players: Sequence[str]) -> str:
     return "+".join(members(mask, players)) or "none"
 
 
-def groups(players: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The named coalitions: `all`, `none`, `shallow`, `mid` and `deep` (by block: 1-2, 3, 4-5), `drop:L` and `only:L`."""
+def groups(players: Sequence[str], anatomy: Anatomy) -> dict[str, tuple[str, ...]]:
+    """The named coalitions: `all`, `none`, `shallow`, `mid` and `deep` (as the network's anatomy has them), `drop:L` and
+    `only:L`."""
     found = {"all": tuple(players), "none": ()}
     for name in DEPTHS:
-        found["mid" if name == "middle" else name] = tuple(p for p in players if depth(p) == name)
+        found["mid" if name == "middle" else name] = tuple(p for p in players if anatomy.depth(p) == name)
     found |= {f"drop:{p}": tuple(q for q in players if q != p) for p in players}
     return found | {f"only:{p}": (p,) for p in players}
 
@@ -70,13 +71,13 @@ def repeated(n: int, count: int = 8) -> list[int]:
     return list(dict.fromkeys(found))[:count]
 
 
-def named(config: str, players: Sequence[str]) -> tuple[str, ...]:
+def named(config: str, players: Sequence[str], anatomy: Anatomy) -> tuple[str, ...]:
     """The layers of a configuration: a name in `groups`, or layers with `+` between them.
 
     Raises:
         UnderpaintError: no such name or layer, a layer named twice, or a group without layers here.
     """
-    known = groups(players)
+    known = groups(players, anatomy)
     if config in known:
         if not known[config] and config != "none":
             raise UnderpaintError(f"--configs {config}: none of the style layers {', '.join(players)} is in that group")

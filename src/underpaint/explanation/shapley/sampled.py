@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.shapley.exact import INCOMPLETE, Estimate, Game, shapley_weights, tabulated
 from underpaint.explanation.shapley.noise import measure
-from underpaint.explanation.shapley.players import EXACT, groups, mask_of
+from underpaint.explanation.shapley.players import EXACT, mask_of
 from underpaint.explanation.shapley.surrogate import fit
 from underpaint.optimizers.loop import draw
 
@@ -72,10 +72,10 @@ def arrivals(order: Order) -> list[int]:
     return list(accumulate((1 << i for i in order), lambda mask, bit: mask | bit, initial=0))
 
 
-def plan(players: Sequence[str], drawn: Sequence[Order]) -> list[int]:
-    """The coalitions to paint, each once: all and none, each player left out and alone, the named groups, then the orders'
-    own, pair by pair."""
-    known = (mask_of(group, players) for group in groups(players).values())
+def plan(players: Sequence[str], drawn: Sequence[Order], groups: Mapping[str, Sequence[str]]) -> list[int]:
+    """The coalitions to paint, each once: the named groups (all and none, each player left out and alone, ...), then the
+    orders' own, pair by pair."""
+    known = (mask_of(group, players) for group in groups.values())
     return list(dict.fromkeys(chain(known, *(arrivals(order) for order in drawn))))
 
 

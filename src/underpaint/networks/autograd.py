@@ -1,0 +1,123 @@
+"""Any PyTorch module as a network: autograd finds the way back to the pixels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+
+import torch
+from torch import nn
+
+from underpaint.execution.device import ieee_float32
+from underpaint.networks.anatomy import Anatomy
+from underpaint.networks.base import Seed
+
+
+class _Enough(Exception):
+    """All layers that were asked for have been seen."""
+
+
+class AutogradTape:
+    """See `underpaint.networks.base.Tape`."""
+
+    def __init__(self, image: torch.Tensor, outputs: Mapping[str, torch.Tensor]) -> None:
+        self._image, self._outputs = image, outputs
+        self.features: Mapping[str, torch.Tensor] = {layer: output.detach() for layer, output in outputs.items()}
+
+    def pullback(self, seeds: Mapping[str, Seed]) -> torch.Tensor:
+        """See `Tape.pullback`."""
+        cotangents = []
+        for layer, seed in seeds.items():
+            cotangent = torch.zeros_like(self.features[layer], memory_format=torch.channels_last)
+            seed(cotangent)
+            cotangents.append(cotangent)
+        with ieee_float32(self._image.device):
+            outputs = [self._outputs[layer] for layer in seeds]
+            (gradient,) = torch.autograd.grad(outputs, self._image, cotangents, retain_graph=True)
+        return gradient
+
+
+class AutogradNetwork:
+    """A frozen module: see `underpaint.networks.base.Network`.
+
+    Args:
+        module: is put on the device and into evaluation mode, and its parameters are frozen; it is not copied.
+        layers: by name, as the anatomy has them, the submodule whose output is the layer's features, (N, C, h, w); shallow
+            to deep.
+        preprocess: makes the module's input of pictures (N, 3, H, W), sRGB, 0..1; differentiable.
+        anatomy: what the network says of itself.
+        device, precision: where it runs, and in what type; `preprocess` is given that type.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: Mapping[str, str],
+        preprocess: Callable[[torch.Tensor], torch.Tensor],
+        anatomy: Anatomy,
+        device: torch.device | str = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.anatomy, self.device, self.precision = anatomy, torch.device(device), precision
+        self.layers, self._places, self._preprocess = tuple(layers), dict(layers), preprocess
+        self._module = module.to(self.device, precision).eval().requires_grad_(False)
+
+    @property
+    def name(self) -> str:
+        """See `Network.name`."""
+        return self.anatomy.name
+
+    def tape(self, image: torch.Tensor, layers: Sequence[str]) -> AutogradTape:
+        """See `Network.tape`."""
+        # Within a caller's no_grad, and within the package's own, a graph is wanted all the same.
+        with torch.enable_grad():
+            image = image.detach().clone().requires_grad_()
+            return AutogradTape(image, self._run(image, layers))
+
+    def features(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """See `Network.features`."""
+        with torch.no_grad():
+            return self._run(image, layers)
+
+    def _run(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The outputs of these layers; the module runs no further than the last of them."""
+        found: dict[str, torch.Tensor] = {}
+
+        def keep(layer: str, output: torch.Tensor) -> torch.Tensor:
+            found[layer] = output
+            if len(found) == len(set(layers)):
+                raise _Enough
+            return output.clone()  # which the next submodule may write to, as a ReLU in place does
+
+        with ExitStack() as hooks, ieee_float32(self.device):
+            for layer in layers:
+                module = self._module.get_submodule(self._places[layer])
+                handle = module.register_forward_hook(lambda _module, _inputs, output, layer=layer: keep(layer, output))
+                hooks.callback(handle.remove)
+            hooks.enter_context(suppress(_Enough))
+            self._module(self._preprocess(image.to(self.precision)))
+        return found
+
+    def shuffled(self, layers: Collection[str], seed: int = 0) -> AutogradNetwork:
+        """See `Network.shuffled`; a layer's weights are those of the submodules that it is made by, from the layer before."""
+        module, generator = copy.deepcopy(self._module), torch.Generator().manual_seed(seed)
+        owner = _owners(module, self._places)
+        for name, parameter in module.named_parameters():
+            if owner.get(name) in layers:
+                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+                parameter.data = parameter.data.flatten()[order].view(parameter.shape)
+        return AutogradNetwork(module, self._places, self._preprocess, self.anatomy, self.device, self.precision)
+
+
+def _owners(module: nn.Module, places: Mapping[str, str]) -> dict[str, str]:
+    """The layer that each parameter belongs to: the first one, in the modules' own order, at or after it."""
+    order = [name for name, _ in module.named_modules()]
+    found: dict[str, str] = {}
+    ends = sorted((order.index(place), layer, place) for layer, place in places.items())
+    for name, _ in module.named_parameters():
+        home = order.index(name.rpartition(".")[0])
+        owner = next((layer for end, layer, place in ends if home <= end or order[home].startswith(f"{place}.")), None)
+        if owner is not None:
+            found[name] = owner
+    return found
