@@ -37,6 +37,11 @@ class Registry(Mapping[str, T]):
     def __repr__(self) -> str:
         return f"Registry({self.kind}: {', '.join(self)})"
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of this package's own."""
+        return tuple(self._own)
+
     def _others(self) -> dict[str, EntryPoint]:
         found = {point.name: point for point in entry_points(group=self.group) if point.name not in self._own}
         return dict(sorted(found.items()))
@@ -96,3 +101,16 @@ OPTIMIZERS: Registry[Any] = Registry(
     "optimizer", {"lbfgs": "underpaint.optimizers.lbfgs:LBFGS", "adam": "underpaint.optimizers.adam:Adam"}
 )
 """A class each that is an `optimizers.base.Optimizer`."""
+
+TERMS: Registry[Any] = Registry(
+    "term",
+    {
+        "style": "underpaint.runs.terms:style",
+        "content": "underpaint.runs.terms:content",
+        "color": "underpaint.runs.terms:color",
+        "palette": "underpaint.runs.terms:colors_of_the_style",
+        "smoothness": "underpaint.runs.terms:smoothness",
+    },
+)
+"""A function each that makes terms (`losses.terms.Term`) of a `runs.terms.View`. A recipe's `terms` weighs those of other
+packages."""

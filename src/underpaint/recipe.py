@@ -16,14 +16,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from underpaint.captions import short
 from underpaint.errors import UnderpaintError
-from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, Registry
+from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, TERMS, Registry
 from underpaint.networks.registry import anatomy
 
 
@@ -44,6 +46,7 @@ Pooling = Literal["max", "average"]
 Preset = Literal["draft", "standard", "fine", "gatys"]
 Optimizer = Annotated[str, _known(OPTIMIZERS)]
 Statistic = Annotated[str, _known(STATISTICS)]
+TermName = Annotated[str, _known(TERMS)]
 KeepColor = Literal["no", "luminance", "histogram", "covariance"]
 Start = Literal["content", "noise", "file"]
 Precision = Literal["auto", "float32", "bf16"]
@@ -111,6 +114,7 @@ FIRST: dict[str, Any] = {
     "smoothness_growth": 2.0,
     "strength": 0.5,
     "statistic": "gram",
+    "terms": {},
     "style_weights": [],
     "style_scale": 1.0,
     "crop": False,
@@ -155,6 +159,7 @@ class Recipe(BaseModel):
         diagonals: share of diagonal neighbours in smoothness, see `underpaint.losses.terms.SmoothnessTerm`.
         strength: one knob from content (0) to style (1): content's weight times (2 − 2s)², style's and colours' times (2s)².
         statistic: "wasserstein" (of Gaussians), "gram", "moments" or "sliced".
+        terms: weight by kind, of the terms that other packages add (docs/extending.md).
         style_weights: shares of the style pictures; empty for equal ones.
         style_scale: longest side of a style picture relative to the pastiche's.
         crop: whether a style picture's border (a frame, a scanner's margin; `borders.find`) is cut off.
@@ -203,6 +208,7 @@ class Recipe(BaseModel):
     smoothness_growth: float = Field(2.0, ge=-4, le=4)
     strength: float = Field(0.5, ge=0, le=1)
     statistic: Statistic = "wasserstein"
+    terms: dict[TermName, Weight] = {}
     style_weights: tuple[Weight, ...] = ()
     style_scale: float = Field(1.0, ge=0.1, le=10)
     crop: bool = True
@@ -241,7 +247,15 @@ class Recipe(BaseModel):
             raise ValueError("style_weights: at least one must be above 0")
         if self.polish and anatomy(self.network).approximates is None:
             raise ValueError(f"polish: finishes a run of the compact network with VGG-19; {self.network} needs none")
+        if own := [name for name in self.terms if name in TERMS.own]:
+            raise ValueError(f"terms: {own[0]} has fields of its own; this one weighs the terms of other packages")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Terms of other packages are told where there are any: kept recipes stay as they were."""
+        told: dict[str, Any] = handler(self)
+        return told if self.terms else {name: value for name, value in told.items() if name != "terms"}
 
     def networks(self) -> tuple[str, ...]:
         """The network that paints and, of a run that is polished, the one that it approximates."""

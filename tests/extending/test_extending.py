@@ -33,7 +33,7 @@ def installed(monkeypatch):
 def pair(tmp_path):
     for number, name in enumerate(("content", "style")):
         rgb = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
-        underpaint.imaging.images.write(tmp_path / f"{name}.png", (rgb / 255).astype(np.float32))
+        underpaint.imaging.images.write(tmp_path / f"{name}.png", (rgb / (255 + 255 * number)).astype(np.float32))
     return tmp_path / "content.png", tmp_path / "style.png"
 
 
@@ -132,6 +132,21 @@ def test_a_run_goes_on_and_is_explained(pair, tmp_path):
     assert len(list((tmp_path / "why" / "coalitions").glob("*.png"))) == 8
     assert explanation.validation["checks"]["closure"] < 1e-5
     assert "block1" in page.build(tmp_path / "why").read_text(encoding="utf-8")
+
+
+def test_a_term_weighs_in_the_recipe_and_in_the_history(pair, tmp_path):
+    """It holds the mean where it was told to, is a column of the ledger, and a recipe without it is told as before."""
+    fields = FIELDS | {"network": "compact", "statistic": "gram", "optimizer": "lbfgs"}
+    free, held = (underpaint.stylize(*pair, terms=terms, **fields) for terms in ({}, {"brightness": 1e4}))
+    goal = underpaint.imaging.images.read(pair[0]).rgb.mean()
+    assert abs(held.pastiche.mean() - goal) < 0.2 * abs(free.pastiche.mean() - goal)
+    assert "brightness" in held.losses
+    assert "brightness" not in free.losses
+    assert "terms" not in free.recipe.model_dump()
+    assert held.recipe.model_dump()["terms"] == {"brightness": 1e4}
+    assert free.recipe.digest() != held.recipe.digest()
+    refused(lambda: make({"terms": {"brigthness": 1}}), "terms", "'brightness'")
+    refused(lambda: make({"terms": {"style": 1}}), "terms", "fields of its own")
 
 
 def test_the_command_line_knows_them_too(pair, tmp_path):

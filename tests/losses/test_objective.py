@@ -179,7 +179,7 @@ def test_a_region_thinner_than_a_pixel_keeps_its_own_colours():
     style[:, 204:, 1] = 1
     pictures = Pictures(picture(0), (images.Picture(style, None, "style", ""),), half(1), images.Picture(line, None, "m", ""))
     made = Scene(make({"size": 512, "smallest": 64, "iterations": (1,), "crop": False}), pictures, network())
-    black, red = made._style_pixels(0, 0)
+    black, red = made.style_pixels(0, 0)
     assert float(red[0].min()) > 0.2
     assert red.shape[1] < 0.1 * black.shape[1]
 

@@ -64,6 +64,7 @@ class CarriedFields(OptionFields, total=False):
     smoothness_growth: float
     strength: float
     statistic: Statistic
+    terms: Mapping[str, float]
     style_weights: Sequence[float]
     style_scale: float
     crop: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from underpaint.imaging.borders import Margins
 from underpaint.imaging.images import Picture
 from underpaint.losses import palette
 from underpaint.losses.objective import Objective
-from underpaint.losses.statistics import matrix, statistic
-from underpaint.losses.terms import FLOOR, ContentTerm, Region, SmoothnessTerm, StyleTerm, Term
+from underpaint.losses.terms import Region
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, draw
 from underpaint.recipe import Recipe
+from underpaint.runs.terms import OWN, TERMS, View
 
 LEVELS = 5
 """Masks are read as grey; 0, ¼, ½, ¾ and 1 are five regions."""
@@ -72,7 +73,6 @@ class Scene:
         self.recipe, self.pictures, self.network, self.polish = recipe, pictures, network, polish
         self.notes: list[str] = []
         self._last: tuple[int, Stage] | None = None
-        self._fields: list[torch.Tensor] | None = None
         check(recipe, pictures)
         margins = _margins(recipe, pictures)
         self._seen = _without(margins, pictures)
@@ -123,91 +123,41 @@ class Scene:
         return self._last[1]
 
     def _stage(self, scale: int) -> Stage:
-        recipe, size, network = self.recipe, self.size(scale), self.network_at(scale)
-        smaller = recipe.sizes()[scale] / recipe.size
-        content = self._tensor(self._content, size)
-        terms: list[Term] = []
-        wanted = list(dict.fromkeys([*recipe.content_layers, *recipe.style_layers]))
+        content, network = self.content(scale), self.network_at(scale)
+        wanted = list(dict.fromkeys([*self.recipe.content_layers, *self.recipe.style_layers]))
         with torch.no_grad():
-            of_content = network.features(content, wanted)
-            regions = {layer: self._regions(layer, of_content[layer]) for layer in recipe.style_layers}
-            for place in range(len(self._styles)):
-                terms += self._style_terms(place, scale, of_content, regions)
-            for layer, weight in recipe.content_layers.items():
-                goal = of_content[layer]
-                terms.append(self._content_term(layer, weight, goal))
-        terms += self._colors(content, scale)
-        smoothness = recipe.smoothness * smaller**recipe.smoothness_growth
-        terms.append(SmoothnessTerm("smoothness", smoothness, recipe.diagonals))
+            view = View(self, scale, network, content, network.features(content, wanted))
+            terms = [term for name in (*OWN, *self.recipe.terms) for term in TERMS[name](view)]
         return Stage(Objective(network, tuple(terms), self._grey), self._start(content))
 
-    def _content_term(self, layer: str, weight: float, goal: torch.Tensor) -> ContentTerm:
-        recipe = self.recipe
-        weight *= recipe.content_weight * (2 - 2 * recipe.strength) ** 2
-        normaliser = max(float(goal.float().square().sum()), 1e-12)
-        return ContentTerm(f"content/{layer}", layer, weight, goal, normaliser, self._protected(goal.shape[2:]))
+    @property
+    def shares(self) -> list[float]:
+        """Of the style pictures; they add up to 1."""
+        shares = self.recipe.style_weights or (1.0,) * len(self._styles)
+        return [share / sum(shares) for share in shares]
 
-    def _protected(self, size: Sequence[int]) -> torch.Tensor | None:
+    def protected(self, size: Sequence[int]) -> torch.Tensor | None:
         """How many times each of a layer's positions counts, (h, w); None without a mask."""
         if self.pictures.protect is None:
             return None
         white = soft(self.pictures.protect, size).to(self.network.device)
         return 1 + (self.recipe.protect_weight - 1) * white
 
-    def _style_terms(
-        self, place: int, scale: int, of_content: dict[str, torch.Tensor], regions: dict[str, list[Region]]
-    ) -> list[Term]:
-        recipe, kind = self.recipe, statistic(self.recipe.statistic)
-        features = self.network_at(scale).features(self.style(place, scale), list(recipe.style_layers))
-        share = self._shares()[place]
-        prefix = "style" if len(self._styles) == 1 else f"style{place + 1}"
-        own = recipe.style_weight * (2 * recipe.strength) ** 2 * share / len(recipe.style_layers)
-        number = draw(recipe.seed, scale, -1)
-        terms: list[Term] = []
-        for layer, weight in recipe.style_layers.items():
-            x, c = matrix(features[layer]), matrix(of_content[layer])
-            goals = [kind.goal(x, w) for w in self._style_regions(place, features[layer])]
-            normaliser = 0.0
-            for goal, region in zip(goals, regions[layer], strict=True):
-                target = kind.target(goal, number)
-                value, _ = kind.distance(kind.summary(c, region.weights, number), target)
-                normaliser += region.share * max(float(value), FLOOR * float(kind.size(target)), 1e-12)
-            where = tuple(regions[layer])
-            terms.append(StyleTerm(f"{prefix}/{layer}", layer, own * weight, kind, where, tuple(goals), normaliser))
-        return terms
-
-    def _colors(self, content: torch.Tensor, scale: int) -> list[Term]:
-        """The terms on the pixels' own colours; none where their weights are 0."""
-        recipe, terms = self.recipe, list[Term]()
-        own = recipe.style_weight * (2 * recipe.strength) ** 2
-        if recipe.color_weight:
-            for place, share in enumerate(self._shares()):
-                name = "color" if len(self._styles) == 1 else f"color{place + 1}"
-                pixels = self._style_pixels(place, scale)
-                terms.append(
-                    palette.color_term(name, recipe.color_weight * own * share, content, pixels, self._cover_parts())
-                )
-        if recipe.palette_weight:
-            if self._fields is None:
-                whole = len(recipe.sizes()) - 1
-                places = [place for place, share in enumerate(self._shares()) if share]
-                styles = [self._style_pixels(place, whole) for place in places]
-                of_regions = [[pixels.T.cpu().numpy() for pixels in region] for region in zip(*styles, strict=True)]
-                self._fields = [palette.field(pixels).to(content.device) for pixels in of_regions]
-            weight = recipe.palette_weight * own
-            terms.append(palette.palette_term("palette", weight, content, self._fields, self._cover_parts()))
-        return terms
-
-    def _shares(self) -> list[float]:
-        """Of the style pictures; they add up to 1."""
-        shares = self.recipe.style_weights or (1.0,) * len(self._styles)
-        return [share / sum(shares) for share in shares]
-
-    def _cover_parts(self) -> list[np.ndarray]:
-        """Where the regions lie in the content; none without masks."""
+    @property
+    def covers(self) -> list[np.ndarray]:
+        """Where the regions lie in the content, float32 (h, w) pictures of 0 and 1; none without masks."""
         return [part for part, _ in self._covers]
 
-    def _style_pixels(self, place: int, scale: int) -> list[torch.Tensor]:
+    @cached_property
+    def colors(self) -> list[torch.Tensor]:
+        """The styles' colours at the last size, as fields that the palette term looks up; one for each region."""
+        whole = len(self.recipe.sizes()) - 1
+        places = [place for place, share in enumerate(self.shares) if share]
+        styles = [self.style_pixels(place, whole) for place in places]
+        of_regions = [[pixels.T.cpu().numpy() for pixels in region] for region in zip(*styles, strict=True)]
+        return [palette.field(pixels).to(self.network.device) for pixels in of_regions]
+
+    def style_pixels(self, place: int, scale: int) -> list[torch.Tensor]:
         """What is seen of a style picture, (3, n) for each region."""
         style = self.style(place, scale)
         size, alpha = (style.shape[2], style.shape[3]), self._seen.styles[place].alpha
@@ -217,16 +167,16 @@ class Scene:
         chosen = [part > min(0.5, float(part.max()) / 2) for part in parts]
         return [style[0].flatten(1)[:, torch.from_numpy(part.ravel()).to(style.device)] for part in chosen]
 
-    def _regions(self, layer: str, features: torch.Tensor) -> list[Region]:
-        """Which positions of the pastiche's layer belong to which region."""
+    def regions(self, size: Sequence[int]) -> list[Region]:
+        """Which positions of a layer of this size, of the pastiche, belong to which region."""
         if not self._covers:
             return [Region(None, 1.0)]
-        size, device = features.shape[2:], self.network.device
+        device = self.network.device
         return [Region(_at_layer(part, size, device), float(part.mean())) for part, _ in self._covers]
 
-    def _style_regions(self, place: int, features: torch.Tensor) -> list[torch.Tensor | None]:
-        """The same of a style picture, its transparent parts left out."""
-        alpha, size, device = self._seen.styles[place].alpha, features.shape[2:], self.network.device
+    def style_regions(self, place: int, size: Sequence[int]) -> list[torch.Tensor | None]:
+        """The same of a style picture, its transparent parts left out: the positions' weights, (n,); None for all alike."""
+        alpha, device = self._seen.styles[place].alpha, self.network.device
         if not self._covers:
             return [None if alpha is None else _at_layer(alpha, size, device)]
         parts = [part for _, part in self._covers]
