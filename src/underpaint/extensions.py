@@ -27,12 +27,12 @@ class Registry(Mapping[str, T]):
     Args:
         kind: what it is, in one word, as a recipe's field is called: "network", "statistic"; entry points are those of the
             group `underpaint.networks`, `underpaint.statistics`.
-        own: this package's, by address, `module:attribute`; an entry point of the same name does not replace one.
+        own: this package's, or the address, `module:attribute`, where each lies; an entry point of the same name does not
+            replace one.
     """
 
-    def __init__(self, kind: str, own: Mapping[str, str]) -> None:
-        self.kind, self.group = kind, f"underpaint.{kind}s"
-        self._own = {name: EntryPoint(name, address, self.group) for name, address in own.items()}
+    def __init__(self, kind: str, own: Mapping[str, T | str]) -> None:
+        self.kind, self.group, self._own = kind, f"underpaint.{kind}s", dict(own)
 
     def __repr__(self) -> str:
         return f"Registry({self.kind}: {', '.join(self)})"
@@ -63,8 +63,9 @@ class Registry(Mapping[str, T]):
             UnderpaintError: nothing has it, or the package that has it cannot be loaded.
         """
         if name in self._own:
-            own: T = self._own[name].load()
-            return own
+            own = self._own[name]
+            loaded: T = EntryPoint(name, own, self.group).load() if isinstance(own, str) else own
+            return loaded
         others = self._others()
         if name not in others:
             raise UnderpaintError(f"{self.kind}: {name!r} is not known; choose {' or '.join(self)}")

@@ -11,14 +11,17 @@ import torch
 
 import underpaint
 from tests.helpers import refused
-from underpaint import extensions
-from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, Registry
+from underpaint.explanation.attribution import ATTRIBUTIONS
+from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, TERMS
 from underpaint.losses.statistics import statistic
 from underpaint.networks import registry
+from underpaint.quality import MEASURES
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
+from underpaint.report.sections import SECTIONS
 from underpaint.runs.session import Options
 
+DOORS = (NETWORKS, STATISTICS, OPTIMIZERS, TERMS, MEASURES, ATTRIBUTIONS, SECTIONS)
 EXAMPLE = Path(__file__).parent / "example"
 FIELDS = {"network": "tiny", "statistic": "spread", "optimizer": "descent", "size": 48, "iterations": (6,), "device": "cpu"}
 
@@ -39,7 +42,7 @@ def pair(tmp_path):
 
 @pytest.mark.parametrize(
     ("known", "name"),
-    [(known, name) for known in vars(extensions).values() if isinstance(known, Registry) for name in known],
+    [(known, name) for known in DOORS for name in known],
     ids=str,
 )
 def test_what_the_package_has_by_name_is_there(known, name):
@@ -131,7 +134,14 @@ def test_a_run_goes_on_and_is_explained(pair, tmp_path):
     assert set(explanation.shapley) == {"stem", "block1", "block2"}
     assert len(list((tmp_path / "why" / "coalitions").glob("*.png"))) == 8
     assert explanation.validation["checks"]["closure"] < 1e-5
-    assert "block1" in page.build(tmp_path / "why").read_text(encoding="utf-8")
+    built = page.build(tmp_path / "why").read_text(encoding="utf-8")
+    assert "block1" in built
+    assert "It began with seed 0." in built
+    assert "how much darker it is" in built
+    assert "weight in the objective" in built
+    weights = explanation.attributions["weight"].values
+    assert weights["stem"] == pytest.approx(2 * weights["block1"])
+    assert abs(explanation.attributions["weight"].values["block2"] / weights["block1"] - 0.5) < 1e-6
 
 
 def test_a_term_weighs_in_the_recipe_and_in_the_history(pair, tmp_path):

@@ -17,8 +17,8 @@ from tests.helpers import noisy, refused, sample, smooth
 from underpaint.networks import registry, vgg
 from underpaint.quality import (
     MEASURES,
-    Gauge,
     Lpips,
+    Measures,
     StyleJudge,
     cfsd,
     colour_distance,
@@ -364,7 +364,7 @@ def test_gauge_takes_every_measure_in_its_range():
 def test_gauge_at_the_ends(compact):
     """The content as a pastiche keeps all of it; the style as one is nearest to itself."""
     content, style = sample("dunes.jpg", (96, 72)), sample("gale.jpg", (96, 72))
-    gauge = Gauge(content, style, network=compact)
+    gauge = Measures(content, style, network=compact)
     kept, taken = gauge(content.clone()).values, gauge(style.clone()).values
     for name, each in MEASURES.items():
         if name in ("lpips", "ms_ssim") or each.against == "itself":
@@ -394,7 +394,7 @@ def test_gauge_leaves_out_what_it_cannot_measure(compact):
 
 def test_gauge_without_a_single_style(compact):
     content = random(64, 64)
-    found = Gauge(content, None, network=compact)(random(64, 64, 1))
+    found = Measures(content, None, network=compact)(random(64, 64, 1))
     assert {MEASURES[name].against for name in found.values} == {"content", "itself"}
     assert all(name in found.missing for name, each in MEASURES.items() if each.against == "style")
 
@@ -418,10 +418,10 @@ def test_gauge_judges_by_layers_that_were_not_optimised():
 
 
 def test_gauge_refuses_another_size(compact):
-    gauge = Gauge(random(32, 40), random(32, 32), network=compact)
+    gauge = Measures(random(32, 40), random(32, 32), network=compact)
     refused(lambda: gauge(random(40, 32)), "32×40", "40×32", "resize")
     with pytest.raises(ValueError, match="one RGB picture"):
-        Gauge(torch.zeros(1, 1, 32, 32), None, network=compact)
+        Measures(torch.zeros(1, 1, 32, 32), None, network=compact)
 
 
 def test_every_measure_is_explained():

@@ -7,8 +7,9 @@ where that has a meaning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import Differentiable, JudgePath
 from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.shapley.exact import ROUNDING, Estimate, Game
+from underpaint.extensions import Registry
 from underpaint.losses.objective import Objective
 from underpaint.losses.terms import StyleTerm
 from underpaint.runs.folder import Row
@@ -210,24 +212,6 @@ def column_removed(account: Mapping[str, torch.Tensor], judge: Differentiable, l
     return Attribution("column_removed", values, "rise of J", "the pastiche")
 
 
-def of_run(run: RunFacts, cross: CrossMatrix, path: JudgePath, layers: Sequence[str]) -> list[Attribution]:
-    """All that a single run with its ledger gives; `gatys_loss` where it is defined."""
-    published = gatys_loss(run.objective, run.history, layers)
-    begun = {term.name: term.weighted for term in run.objective.measure(run.content)}
-    return [
-        final_loss(run.history, layers),
-        *([] if published is None else [published]),
-        loss_removed(begun, run.history, layers),
-        gradient_norm(run.history, layers),
-        projection(run.account, layers),
-        cross_sums(cross, layers),
-        judge_path(path.result, path.residual(), layers),
-        judge_cosine([(place.numpy(), inner.numpy()) for place, inner in path.products], path.terms, layers),
-        judge_slope(run.account, path.judge, layers),
-        column_removed(run.account, path.judge, layers),
-    ]
-
-
 def _of_game(
     method: str, found: Mapping[str, Estimate], baseline: str, residual: float | None = None, kind: str = "coalitions"
 ) -> Attribution:
@@ -239,15 +223,99 @@ def _of_game(
     return Attribution(method, values, FALL, baseline, low, high, "", residual, kind)
 
 
-def of_game(game: Game) -> list[Attribution]:
-    """Leave-one-out, alone and Shapley, from the table of coalitions."""
-    left_out, alone, shapley = (
-        dict(zip(game.players, found, strict=True)) for found in (game.left_out(), game.alone(), game.shapley())
-    )
+@dataclass(frozen=True)
+class Basis:
+    """What attributions are made of.
+
+    Attributes:
+        run: what a single run with its ledger gives.
+        cross, path: its observers.
+        layers: the style layers.
+        game: the table of coalitions; None where a run alone is told of.
+    """
+
+    run: RunFacts
+    cross: CrossMatrix
+    path: JudgePath
+    layers: Sequence[str]
+    game: Game | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to attribute.
+
+    Attributes:
+        of: its figures; None where it has none of such a basis.
+        page, paper: which place it has among the charts of a page and of a paper, from 1 on; None where it is not drawn.
+    """
+
+    of: Callable[[Basis], Attribution | None]
+    page: int | None = None
+    paper: int | None = None
+
+
+def _loss_removed(basis: Basis) -> Attribution:
+    begun = {term.name: term.weighted for term in basis.run.objective.measure(basis.run.content)}
+    return loss_removed(begun, basis.run.history, basis.layers)
+
+
+def _judge_cosine(basis: Basis) -> Attribution:
+    products = [(place.numpy(), inner.numpy()) for place, inner in basis.path.products]
+    return judge_cosine(products, basis.path.terms, basis.layers)
+
+
+def left_out(game: Game) -> Attribution:
+    """What the run lacks without a layer."""
+    return _of_game("left_out", dict(zip(game.players, game.left_out(), strict=True)), "the run without the layer")
+
+
+def alone(game: Game) -> Attribution:
+    """What a layer reaches by itself."""
+    return _of_game("alone", dict(zip(game.players, game.alone(), strict=True)), NOTHING)
+
+
+def shapley(game: Game) -> Attribution:
+    """Shapley values; the residual says how far they miss the whole fall."""
+    found = dict(zip(game.players, game.shapley(), strict=True))
     fall = game.fall().value
-    missed = abs(sum(e.value for e in shapley.values()) - fall) / max(abs(fall), 1e-12)
-    return [
-        _of_game("left_out", left_out, "the run without the layer"),
-        _of_game("alone", alone, NOTHING),
-        _of_game("shapley", shapley, NOTHING, missed, game.source),
-    ]
+    missed = abs(sum(e.value for e in found.values()) - fall) / max(abs(fall), 1e-12)
+    return _of_game("shapley", found, NOTHING, missed, game.source)
+
+
+def _from_table(of: Callable[[Game], Attribution]) -> Callable[[Basis], Attribution | None]:
+    """Of the table of coalitions, where there is one."""
+    return lambda basis: None if basis.game is None else of(basis.game)
+
+
+ATTRIBUTIONS: Registry[Method] = Registry(
+    "attribution",
+    {
+        "final_loss": Method(lambda b: final_loss(b.run.history, b.layers), page=8, paper=7),
+        "gatys_loss": Method(lambda b: gatys_loss(b.run.objective, b.run.history, b.layers)),
+        "loss_removed": Method(_loss_removed),
+        "gradient_norm": Method(lambda b: gradient_norm(b.run.history, b.layers), paper=8),
+        "ledger": Method(lambda b: projection(b.run.account, b.layers), page=5, paper=5),
+        "cross": Method(lambda b: cross_sums(b.cross, b.layers), page=6),
+        "judge_path": Method(lambda b: judge_path(b.path.result, b.path.residual(), b.layers), page=4, paper=4),
+        "judge_cosine": Method(_judge_cosine),
+        "judge_slope": Method(lambda b: judge_slope(b.run.account, b.path.judge, b.layers)),
+        "column_removed": Method(lambda b: column_removed(b.run.account, b.path.judge, b.layers), page=7, paper=6),
+        "left_out": Method(_from_table(left_out), page=2, paper=2),
+        "alone": Method(_from_table(alone), page=3, paper=3),
+        "shapley": Method(_from_table(shapley), page=1, paper=1),
+    },
+)
+"""By method, in the order of attribution.csv; those of other packages after them."""
+
+
+def attribute(basis: Basis) -> list[Attribution]:
+    """All that a basis gives."""
+    found = (ATTRIBUTIONS[name].of(basis) for name in ATTRIBUTIONS)
+    return [each for each in found if each is not None]
+
+
+def drawn(where: Literal["page", "paper"]) -> list[str]:
+    """The methods that have a chart there, in order."""
+    places = {name: getattr(ATTRIBUTIONS[name], where) for name in ATTRIBUTIONS}
+    return sorted((name for name in places if places[name] is not None), key=lambda name: places[name])

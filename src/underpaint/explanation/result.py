@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -19,7 +19,7 @@ from underpaint.explanation import attribution, explaining, files, gallery, sani
 from underpaint.explanation.account import column_stats
 from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.account.observer import kappa
-from underpaint.explanation.attribution import Attribution, RunFacts, by_layer
+from underpaint.explanation.attribution import Attribution, Basis, RunFacts, by_layer
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Explaining
 from underpaint.explanation.shapley.exact import Estimate, Game
@@ -209,10 +209,7 @@ def _concluded(made: Explaining) -> Explanation:
     game = judged[HEADLINE]
     watched, last = made.account, len(session.recipe.sizes()) - 1
     facts = RunFacts(run.history, session.scene.stage(last).objective, session.scene.content(last), account)
-    found = [
-        *attribution.of_run(facts, watched.cross, watched.path, players),
-        *attribution.of_game(game),
-    ]
+    found = attribution.attribute(Basis(facts, watched.cross, watched.path, players, game))
     finished = run.pastiche if session.recipe.keep_color == "luminance" else None
     (folder / files.VALIDATION).unlink(missing_ok=True)  # written last: with it there, all files are of one conclusion
     closed = files.write_ledger(folder, account, state.result, finished)
@@ -220,11 +217,7 @@ def _concluded(made: Explaining) -> Explanation:
     every = validation.deletions(game)
     faithful = {a.method: validation.faithfulness(a, game, every) for a in found}
     others = [
-        _renamed(a, f"shapley:{name}")
-        for name, other in judged.items()
-        if name != HEADLINE
-        for a in attribution.of_game(other)
-        if a.method == "shapley"
+        replace(attribution.shapley(other), method=f"shapley:{name}") for name, other in judged.items() if name != HEADLINE
     ]
     files.write_attributions(folder, [*found, *others], checks.state == "settled")
     if game.whole:
@@ -240,10 +233,6 @@ def _concluded(made: Explaining) -> Explanation:
     files.write_validation(folder, written)
     attributions = {a.method: a for a in [*found, *others]}
     return Explanation(folder, run, players, made.table, attributions, written, made.orders)
-
-
-def _renamed(a: Attribution, method: str) -> Attribution:
-    return Attribution(method, a.values, a.unit, a.baseline, a.low, a.high, a.why, a.residual, a.kind)
 
 
 def _judges(table: Table) -> list[str]:

@@ -15,7 +15,7 @@ from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import Account
-from underpaint.explanation.attribution import Attribution, RunFacts
+from underpaint.explanation.attribution import Attribution, Basis, RunFacts
 from underpaint.optimizers.loop import optimise
 from underpaint.quality.panel import HEADLINE, StyleJudge
 from underpaint.runs.folder import Row, rows
@@ -55,7 +55,7 @@ def runs(scene: Scene, judge: StyleJudge, folder: Path) -> Iterator[float]:
             yield blocks - first + other.recipe.share_done(step.scale, step.iteration + (not step.final))
         last = len(other.recipe.sizes()) - 1
         facts = RunFacts(history, other.stage(last).objective, other.content(last), account.ledger.result)
-        found = attribution.of_run(facts, account.cross, account.path, tuple(other.recipe.style_layers))
+        found = attribution.attribute(Basis(facts, account.cross, account.path, tuple(other.recipe.style_layers)))
         known += [(name, PICTURE, "", repr(judge(step.image)[HEADLINE]))]
         known += [(name, a.method, layer, repr(value)) for a in found for layer, value in a.values.items()]
         _write(folder, known)

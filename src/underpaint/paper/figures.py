@@ -11,7 +11,7 @@ import numpy as np
 
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.account.ledger import CLAMP, START
-from underpaint.explanation.attribution import Attribution
+from underpaint.explanation.attribution import Attribution, drawn
 from underpaint.explanation.files import COLOUR, PASTICHE
 from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
@@ -26,8 +26,6 @@ COLUMN, PAGE = 3.5, 7.16
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 300
-SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "column_removed", "final_loss", "gradient_norm")
-"""Attributions that are drawn; the table has all."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",
@@ -65,7 +63,7 @@ def _settled(e: Evidence) -> None:
 def attributions(e: Evidence) -> tuple[float, float, Draw]:
     """Attributions side by side, with intervals where there are any."""
     _settled(e)
-    chosen = [e.attributions[m] for m in SHOWN if m in e.attributions]
+    chosen = [e.attributions[m] for m in drawn("paper") if m in e.attributions]
     return PAGE, 1.45 * -(-len(chosen) // 4), lambda figure: charts.attributions(figure, chosen, e.anatomy)
 
 

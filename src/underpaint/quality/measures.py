@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from underpaint.errors import UnderpaintError
+from underpaint.extensions import Registry
 from underpaint.networks import weights
-from underpaint.networks.anatomy import DEPTHS
 from underpaint.networks.base import Network
 from underpaint.quality.colors import colour_distance, palette
 from underpaint.quality.heldout import HEADLINE, StyleJudge
@@ -32,6 +32,7 @@ class Measure:
         against: the picture that the pastiche is compared with; "itself" where there is none.
         better: whether "lower" or "higher" is nearer to that picture, or what is "near 1".
         low, high: the range; `high` is None where there is no top.
+        of: the figure of a pastiche; raises an `UnderpaintError` where it has none.
     """
 
     what: str
@@ -39,29 +40,15 @@ class Measure:
     better: Literal["lower", "higher", "near 1"]
     low: float
     high: float | None
+    of: Callable[[Beside], float]
 
+    def facts(self) -> dict[str, Any]:
+        """What it says of itself, for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "of"}
 
-MEASURES: Mapping[str, Measure] = {
-    "heldout": Measure("style on held-out layers of all depths; 1 is the content", "style", "lower", 0, None),
-    "heldout_shallow": Measure("fine texture and colour: held-out layers of blocks 1 and 2", "style", "lower", 0, None),
-    "heldout_middle": Measure("strokes: held-out layer of block 3", "style", "lower", 0, None),
-    "heldout_deep": Measure("forms and arrangements: held-out layers of blocks 4 and 5", "style", "lower", 0, None),
-    "patches": Measure("colour and texture, without any network; 1 is the content", "style", "lower", 0, None),
-    "colour": Measure("colours, wherever they are, in ΔE", "style", "lower", 0, None),
-    "palette": Measure("alien colours: over 1, some that the style lacks", "style", "near 1", 0, None),
-    "strokes": Measure("clear strokes: under 1 mushy, over 1 more combed than the style", "style", "near 1", 0, None),
-    "lpips": Measure("perceptual distance", "content", "lower", 0, None),
-    "ssim": Measure("structural similarity, in windows of 11 px", "content", "higher", -1, 1),
-    "ms_ssim": Measure("structural similarity at five sizes", "content", "higher", 0, 1),
-    "edges": Measure("edges in their places", "content", "higher", -1, 1),
-    "self_similarity": Measure("which places are alike, by cosine distances", "content", "lower", 0, 2),
-    "cfsd": Measure("which places are alike, by correlations", "content", "lower", 0, None),
-    "weave": Measure("a grid like canvas: over 1, fine detail runs upright and level", "itself", "near 1", 0, 4),
-}
-"""All measures by name, in the order of a table. docs/quality.md has their formulas."""
 
 NO_LPIPS = (
-    f"LPIPS: its weights are not at hand; put {weights.LPIPS.filename} into a folder that ${weights.VARIABLE} names, "
+    f"LPIPS: its weights are not available; put {weights.LPIPS.filename} into a folder that ${weights.VARIABLE} names, "
     "or give --weights"
 )
 
@@ -79,7 +66,7 @@ class Measured:
     missing: dict[str, str]
 
 
-class Gauge:
+class Measures:
     """Measures pastiches of one content and style: what they share is prepared once.
 
     Args:
@@ -87,7 +74,7 @@ class Gauge:
         style: (1, 3, h, w), at the size at which it is looked at beside them; None where there is no single one.
         network: what `heldout`, `self_similarity` and `cfsd` look through.
         optimised: layers that any term of any of the pastiches looked at; `heldout` takes others.
-        lpips: where its weights are at hand, see `find_lpips`.
+        lpips: where its weights are available, see `find_lpips`.
 
     Raises:
         ValueError: not pictures of these shapes.
@@ -114,32 +101,15 @@ class Gauge:
             UnderpaintError: it has another size than the content.
         """
         check_pair(pastiche, self.content, "quality", 1)
-        found: dict[str, float] = {}
+        beside = Beside(pastiche, self)
+        values: dict[str, float] = {}
         missing: dict[str, str] = {}
-        for name, compute in self._each(pastiche).items():
+        for name, each in MEASURES.items():
             try:
-                value = compute()
-                found |= value if isinstance(value, dict) else {name: value}
+                values[name] = each.of(beside)
             except UnderpaintError as error:
-                missing |= dict.fromkeys(_parts(name), str(error))
-        return Measured({name: found[name] for name in MEASURES if name in found}, missing)
-
-    def _each(self, x: torch.Tensor) -> dict[str, Callable[[], float | dict[str, float]]]:
-        content, network = self.content, self.network
-        return {
-            HEADLINE: lambda: self._heldout(x),
-            "patches": lambda: self._patches(x),
-            "colour": lambda: colour_distance(x, self.style),
-            "palette": lambda: palette(x, self.style),
-            "strokes": lambda: strokes(x, self.style),
-            "lpips": lambda: self._lpips(x),
-            "ssim": lambda: ssim(x, content),
-            "ms_ssim": lambda: multiscale_ssim(x, content),
-            "edges": lambda: edges(x, content),
-            "self_similarity": lambda: self_similarity(x, content, network),
-            "cfsd": lambda: cfsd(x, content, network),
-            "weave": lambda: weave(x),
-        }
+                missing[name] = str(error)
+        return Measured(values, missing)
 
     @property
     def style(self) -> torch.Tensor:
@@ -153,7 +123,8 @@ class Gauge:
         return self._style
 
     @cached_property
-    def _heldout(self) -> StyleJudge:
+    def heldout(self) -> StyleJudge:
+        """The judge by layers that no term looked at."""
         return StyleJudge(self.network, self.content, self.style, self._layers)
 
     @property
@@ -161,20 +132,166 @@ class Gauge:
         return self.network.anatomy.held_out(self.optimised, self.network.layers)
 
     @cached_property
-    def _patches(self) -> PatchJudge:
+    def patches(self) -> PatchJudge:
+        """The judge without a network.
+
+        Raises:
+            UnderpaintError: content and style are one picture.
+        """
         if torch.equal(self.content, self.style):
             raise UnderpaintError("patches: content and style are one picture, and its distance to itself divides nothing")
         return PatchJudge(self.content, self.style)
 
-    def _lpips(self, x: torch.Tensor) -> float:
-        if self.lpips is None:
+
+class Beside:
+    """One pastiche beside its content and style, for a measure's function.
+
+    Attributes:
+        image: the pastiche, (1, 3, H, W), sRGB, 0..1.
+        shared: what all pastiches of this content and style are measured by.
+    """
+
+    def __init__(self, image: torch.Tensor, shared: Measures) -> None:
+        self.image, self.shared = image, shared
+
+    @property
+    def content(self) -> torch.Tensor:
+        """(1, 3, H, W)."""
+        return self.shared.content
+
+    @property
+    def style(self) -> torch.Tensor:
+        """(1, 3, h, w). See `Measures.style`."""
+        return self.shared.style
+
+    @property
+    def network(self) -> Network:
+        """What is looked through."""
+        return self.shared.network
+
+    @cached_property
+    def heldout(self) -> dict[str, float]:
+        """The style on held-out layers, all together and by depth."""
+        return self.shared.heldout(self.image)
+
+    @property
+    def lpips(self) -> float:
+        """From the content.
+
+        Raises:
+            UnderpaintError: its weights are not available.
+        """
+        if self.shared.lpips is None:
             raise UnderpaintError(NO_LPIPS)
-        return self.lpips(x, self.content)
+        return self.shared.lpips(self.image, self.content)
 
 
-def _parts(name: str) -> list[str]:
-    """`heldout` is several figures."""
-    return [HEADLINE, *(f"{HEADLINE}_{depth}" for depth in DEPTHS)] if name == HEADLINE else [name]
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    {
+        "heldout": Measure(
+            "style on held-out layers of all depths; 1 is the content",
+            "style",
+            "lower",
+            0,
+            None,
+            lambda x: x.heldout[HEADLINE],
+        ),
+        "heldout_shallow": Measure(
+            "fine texture and colour: held-out layers of blocks 1 and 2",
+            "style",
+            "lower",
+            0,
+            None,
+            lambda x: x.heldout["heldout_shallow"],
+        ),
+        "heldout_middle": Measure(
+            "strokes: held-out layer of block 3", "style", "lower", 0, None, lambda x: x.heldout["heldout_middle"]
+        ),
+        "heldout_deep": Measure(
+            "forms and arrangements: held-out layers of blocks 4 and 5",
+            "style",
+            "lower",
+            0,
+            None,
+            lambda x: x.heldout["heldout_deep"],
+        ),
+        "patches": Measure(
+            "colour and texture, without any network; 1 is the content",
+            "style",
+            "lower",
+            0,
+            None,
+            lambda x: x.shared.patches(x.image),
+        ),
+        "colour": Measure(
+            "colours, wherever they are, in ΔE", "style", "lower", 0, None, lambda x: colour_distance(x.image, x.style)
+        ),
+        "palette": Measure(
+            "alien colours: over 1, some that the style lacks",
+            "style",
+            "near 1",
+            0,
+            None,
+            lambda x: palette(x.image, x.style),
+        ),
+        "strokes": Measure(
+            "clear strokes: under 1 mushy, over 1 more combed than the style",
+            "style",
+            "near 1",
+            0,
+            None,
+            lambda x: strokes(x.image, x.style),
+        ),
+        "lpips": Measure(
+            "perceptual distance",
+            "content",
+            "lower",
+            0,
+            None,
+            lambda x: x.lpips,
+        ),
+        "ssim": Measure(
+            "structural similarity, in windows of 11 px", "content", "higher", -1, 1, lambda x: ssim(x.image, x.content)
+        ),
+        "ms_ssim": Measure(
+            "structural similarity at five sizes", "content", "higher", 0, 1, lambda x: multiscale_ssim(x.image, x.content)
+        ),
+        "edges": Measure(
+            "edges in their places",
+            "content",
+            "higher",
+            -1,
+            1,
+            lambda x: edges(x.image, x.content),
+        ),
+        "self_similarity": Measure(
+            "which places are alike, by cosine distances",
+            "content",
+            "lower",
+            0,
+            2,
+            lambda x: self_similarity(x.image, x.content, x.network),
+        ),
+        "cfsd": Measure(
+            "which places are alike, by correlations",
+            "content",
+            "lower",
+            0,
+            None,
+            lambda x: cfsd(x.image, x.content, x.network),
+        ),
+        "weave": Measure(
+            "a grid like canvas: over 1, fine detail runs upright and level",
+            "itself",
+            "near 1",
+            0,
+            4,
+            lambda x: weave(x.image),
+        ),
+    },
+)
+"""All measures by name, in the order of a table, and those of other packages; docs/quality.md has the formulas."""
 
 
 def measure(
@@ -186,9 +303,9 @@ def measure(
     optimised: Sequence[str] = (),
     lpips: Lpips | None = None,
 ) -> Measured:
-    """All measures of one pastiche (1, 3, H, W); see `Gauge`, which measures several.
+    """All measures of one pastiche (1, 3, H, W); see `Measures`, which measures several.
 
     Raises:
         UnderpaintError: pastiche and content differ in size.
     """
-    return Gauge(content, style, network=network, optimised=optimised, lpips=lpips)(pastiche)
+    return Measures(content, style, network=network, optimised=optimised, lpips=lpips)(pastiche)

@@ -13,7 +13,7 @@ from typing import Any
 
 from underpaint.errors import UnderpaintError
 from underpaint.report.folder import Evidence, Kind
-from underpaint.report.sections import ORDER, Sections
+from underpaint.report.sections import SECTIONS, Sections
 from underpaint.storage.files import write_bytes
 from underpaint.storage.owner import Owner
 
@@ -48,14 +48,15 @@ def _build(e: Evidence, weights: Path | None) -> Path:
 
     sections = Sections(e, weights)
     made: dict[str, dict[str, Any]] = {}
-    for name in ORDER[e.kind]:
-        found = sections.attempt(getattr(sections, name))
+    for name, section in SECTIONS.items():
+        found = sections.attempt(lambda s=section: s.make(sections)) if e.kind in section.kinds else None  # type: ignore[misc]
         if found is not None:
             made[name] = found
     if not made:
         raise UnderpaintError(f"{e.folder}: nothing to show: {sections.missing[0]}")
     here = files("underpaint.report") / "templates"
     templates = {each.name: each.read_text("utf-8") for each in here.iterdir()}
+    templates |= {f"{name}.html": SECTIONS[name].template or templates[f"{name}.html"] for name in made}
     page = Environment(autoescape=True, undefined=StrictUndefined, loader=DictLoader(templates)).get_template("page.html")
     data = page.render(
         title=TITLES[e.kind],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +14,11 @@ from PIL import Image
 
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.account.ledger import CLAMP, START
+from underpaint.explanation.attribution import drawn
 from underpaint.explanation.files import COLOUR, PASTICHE
 from underpaint.explanation.shapley.players import mask_of
 from underpaint.explanation.verdict import BANNERS
+from underpaint.extensions import Registry
 from underpaint.imaging import images
 from underpaint.quality import MEASURES
 from underpaint.quality.panel import HEADLINE, SEES
@@ -24,29 +27,6 @@ from underpaint.report import methods, reproduce, svg
 from underpaint.report.folder import Evidence, Kind
 from underpaint.runs import comparing
 from underpaint.runs.scene import seen
-
-ORDER: Mapping[Kind, tuple[str, ...]] = {
-    "stylize": ("pastiche", "convergence", "quality", "reproduce"),
-    "ablate": ("pastiche", "ablation", "reproduce"),
-    "explain": (
-        "pastiche",
-        "verdict",
-        "convergence",
-        "recompose",
-        "cooperation",
-        "attributions",
-        "ablation",
-        "shapley",
-        "spatial",
-        "checks",
-        "quality",
-        "reproduce",
-    ),
-}
-"""The sections of a page, by what the folder is of."""
-
-SHOWN = ("shapley", "left_out", "alone", "judge_path", "ledger", "cross", "column_removed", "final_loss")
-"""Attributions that are drawn; the table has all."""
 
 T = TypeVar("T")
 
@@ -81,10 +61,11 @@ def without(ledger: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
 
 
 class Sections:
-    """Makes them, one method a section: what its template needs. Each raises an `UnderpaintError` if there is nothing to
-    show; what is missing of one that can be shown goes into `missing`.
+    """Makes this package's own, one method a section: what its template needs. What is missing of a section that can be shown
+    goes into `missing`.
 
     Attributes:
+        e: what the folder holds.
         missing: what is not there, one line each.
         data: what the page's script needs.
     """
@@ -163,7 +144,7 @@ class Sections:
         faithful = self.e.validation["faithfulness"] if settled else {}
         return {
             "players": self.e.players,
-            "charts": [svg.attribution(found[m], self.e.anatomy) for m in SHOWN if m in found and settled],
+            "charts": [svg.attribution(found[m], self.e.anatomy) for m in drawn("page") if m in found and settled],
             "banner": "" if settled else BANNERS[self.e.state],
             "methods": [(a, faithful.get(a.method)) for a in found.values()],
         }
@@ -241,3 +222,38 @@ class Sections:
         if self.e.kind == "explain":
             return self.e.settings.judge
         return str(self.e.facts["judge"]) if self.e.kind == "ablate" else None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        kinds: the folders whose page has it.
+        make: what its template needs, which finds that as `s`; raises an `UnderpaintError` if there is nothing to show.
+        template: in Jinja's language, escaped; None where `templates/NAME.html` has it.
+    """
+
+    kinds: tuple[Kind, ...]
+    make: Callable[[Sections], dict[str, Any]]
+    template: str | None = None
+
+
+SECTIONS: Registry[Section] = Registry(
+    "section",
+    {
+        "pastiche": Section(("stylize", "ablate", "explain"), Sections.pastiche),
+        "verdict": Section(("explain",), Sections.verdict),
+        "convergence": Section(("stylize", "explain"), Sections.convergence),
+        "recompose": Section(("explain",), Sections.recompose),
+        "cooperation": Section(("explain",), Sections.cooperation),
+        "attributions": Section(("explain",), Sections.attributions),
+        "ablation": Section(("ablate", "explain"), Sections.ablation),
+        "shapley": Section(("explain",), Sections.shapley),
+        "spatial": Section(("explain",), Sections.spatial),
+        "checks": Section(("explain",), Sections.checks),
+        "quality": Section(("stylize", "explain"), Sections.quality),
+        "reproduce": Section(("stylize", "ablate", "explain"), Sections.reproduce),
+    },
+)
+"""By name, in the order of a page; those of other packages stand at its end."""

@@ -26,7 +26,7 @@ from underpaint.imaging.images import Picture
 from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.networks.weights import Progress as Download
-from underpaint.quality import MEASURES, Gauge, Lpips, Measured, find_lpips
+from underpaint.quality import MEASURES, Lpips, Measured, Measures, find_lpips
 from underpaint.recipe import Recipe
 from underpaint.runs.folder import read_facts, read_inputs, recipe_of
 from underpaint.runs.scene import Pictures, opaque, seen
@@ -108,7 +108,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Everything, with what each measure is, in types that JSON knows."""
         rows = [vars(row) | {"picture": str(row.picture), "notes": list(row.notes)} for row in self.rows]
-        measures = {name: vars(MEASURES[name]).copy() for name in self.measures}
+        measures = {name: MEASURES[name].facts() for name in self.measures}
         shared = {"network": self.network, "layers": list(self.layers), "notes": list(self.notes)}
         return shared | {"measures": measures, "rows": rows}
 
@@ -145,7 +145,7 @@ class _Item:
     notes: tuple[str, ...] = ()
 
     def key(self) -> tuple[object, ...]:
-        """Equal for items that can share a `Gauge`."""
+        """Equal for items that can share a `Measures`."""
         return self.pastiche.rgb.shape, self.content.sha256, *((style.sha256, style.rgb.shape) for style in self.styles)
 
 
@@ -257,7 +257,7 @@ def _judging(network: Network, optimised: Sequence[str]) -> tuple[tuple[str, ...
 def _measured(items: Sequence[_Item], network: Network, lpips: Lpips | None, progress: Progress | None) -> list[Row]:
     """A row an item; items with the same pictures, one after the other, share a gauge."""
     optimised, rows = _optimised(items), list[Row]()
-    known: tuple[tuple[object, ...], Gauge] | None = None
+    known: tuple[tuple[object, ...], Measures] | None = None
     for item in items:
         if progress is not None:
             progress(len(rows), len(items), item.name)
@@ -269,14 +269,14 @@ def _measured(items: Sequence[_Item], network: Network, lpips: Lpips | None, pro
     return rows
 
 
-def _gauge(item: _Item, network: Network, optimised: Sequence[str], lpips: Lpips | None) -> Gauge:
+def _gauge(item: _Item, network: Network, optimised: Sequence[str], lpips: Lpips | None) -> Measures:
     size = item.pastiche.rgb.shape[:2]
     content = _tensor(images.resize(opaque(item.content), size), network)
     style = None
     if len(item.styles) == 1:
         rgb = opaque(item.styles[0])
         style = _tensor(images.resize(rgb, images.size_for(rgb.shape, min(max(size), max(rgb.shape[:2])))), network)
-    return Gauge(content, style, network=network, optimised=optimised, lpips=lpips)
+    return Measures(content, style, network=network, optimised=optimised, lpips=lpips)
 
 
 def _tensor(rgb: np.ndarray, network: Network) -> torch.Tensor:
