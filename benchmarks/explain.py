@@ -39,7 +39,9 @@ from underpaint.explanation.shapley.exact import Exact, shapley_weights
 from underpaint.explanation.validation import concordance
 from underpaint.optimizers.loop import optimise
 from underpaint.recipe import Preset
-from underpaint.runs.session import Session, prepare
+from underpaint.runs.prepared import Prepared
+from underpaint.runs.session import Session
+from underpaint.runs.wish import prepare
 
 THREADS = 2
 SIZE = 256
@@ -80,7 +82,7 @@ def session(args: argparse.Namespace, **fields: Any) -> Session:
     _, pair = pairs(args.shared)[1]
     weights = args.shared / "weights" if fields.get("network") == "vgg19" else None
     wish = prepare(pair.content, pair.style, size=SIZE, preset=PRESET, weights=weights, device="cpu", **fields).exact()
-    return Session(wish.recipe, wish.pictures, wish.options)
+    return Session(Prepared.of(wish))
 
 
 def closure(args: argparse.Namespace) -> None:
@@ -95,7 +97,7 @@ def closure(args: argparse.Namespace) -> None:
     }
     for name, fields in cases.items():
         made = session(args, **fields)
-        judge = open_judge("compact", made)
+        judge = open_judge("compact", made.prepared)
         account = sanity_checks.accountant(made.scene, panel(made.scene, judge, None).style)
         for step in optimise(made.recipe, made.scene.stage, apart=True):
             account.ledger.see(step)

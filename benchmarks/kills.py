@@ -33,9 +33,9 @@ from underpaint import cli
 from underpaint.explanation import ablating, explaining, result
 from underpaint.imaging import faces
 from underpaint.report import page
-from underpaint.runs import session
+from underpaint.runs import start
 
-IMPORTED = ablating, explaining, result, faces, session, page
+IMPORTED = ablating, explaining, result, faces, start, page
 TIMED = ("run.json", "checkpoint.safetensors", "report.html")
 MOST = 4
 """Kills of one folder before it is left to end."""

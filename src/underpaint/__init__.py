@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from underpaint.optimizers.loop import Step
     from underpaint.recipe import Recipe
     from underpaint.runs.folder import Run
-    from underpaint.runs.session import Options, Session, carry_on, resume, start, stylize
+    from underpaint.runs.options import Options
+    from underpaint.runs.session import Session
+    from underpaint.runs.start import carry_on, resume, start, stylize
 
     __version__: str
 
@@ -29,12 +31,12 @@ _HOME = {
     "Step": "optimizers.loop",
     "Recipe": "recipe",
     "Run": "runs.folder",
-    "Options": "runs.session",
+    "Options": "runs.options",
     "Session": "runs.session",
-    "carry_on": "runs.session",
-    "resume": "runs.session",
-    "start": "runs.session",
-    "stylize": "runs.session",
+    "carry_on": "runs.start",
+    "resume": "runs.start",
+    "start": "runs.start",
+    "stylize": "runs.start",
 }
 
 __all__ = [

@@ -113,7 +113,8 @@ def test_a_border_is_cropped_unless_told_otherwise(run, paint, pair, tmp_path):
 @pytest.mark.parametrize("command", ["stylize", "explain", "ablate"])
 def test_every_command_that_paints_can_leave_borders(run, command, pair, tmp_path, monkeypatch):
     """The flag reaches the recipe; nothing is painted."""
-    from underpaint.runs import session
+    from underpaint.explanation import ablating, explaining
+    from underpaint.runs import start
 
     asked = []
 
@@ -121,7 +122,8 @@ def test_every_command_that_paints_can_leave_borders(run, command, pair, tmp_pat
         asked.append(fields.get("crop"))
         raise UnderpaintError("enough")
 
-    monkeypatch.setattr(session, "prepare", prepare)
+    for module in (start, explaining, ablating):
+        monkeypatch.setattr(module, "prepare", prepare)
     for flags in ([], ["--crop"], ["--no-crop"]):
         run(command, *pair, "--out", tmp_path / "x", *flags)
     assert asked == [None, True, False]

@@ -260,13 +260,13 @@ def draft_run(call, workplace):
 def test_another_preset_brings_its_own_numbers_to_a_run_that_is_carried_on(plain_run, draft_run, workplace, preset):
     """What nobody asked for goes with the old preset; what somebody asked for (one step) stays."""
     from underpaint.recipe import make
-    from underpaint.runs import session
+    from underpaint.runs.start import carry_on
 
     wanted = make({"preset": preset})
-    carried = session.carry_on(draft_run, 64, out=workplace / f"unpainted-{preset}", preset=preset).recipe
+    carried = carry_on(draft_run, 64, out=workplace / f"unpainted-{preset}", preset=preset).recipe
     kept = {"size", "smallest", "start", "precision"}
     assert carried.model_dump(exclude=kept) == wanted.model_dump(exclude=kept)
-    asked = session.carry_on(workplace / "plain", 64, out=workplace / f"asked-{preset}", preset=preset).recipe
+    asked = carry_on(workplace / "plain", 64, out=workplace / f"asked-{preset}", preset=preset).recipe
     assert (asked.iterations, asked.preset) == ((1,), preset)
 
 
@@ -297,21 +297,21 @@ SHARED = {
 BESIDES = ["--protect", "mask.png", "--weights", "tiny.safetensors", "--device", "cpu", "--threads", "1", "--quiet", "--json"]
 
 
-def check_shared(session):
-    facts = session.recipe.model_dump(mode="json")
+def check_shared(made):
+    facts = made.recipe.model_dump(mode="json")
     assert [o for o, (_, path, value) in SHARED.items() if at(facts, path) != value] == []
-    assert session.scene.pictures.protect.name == "mask.png"
-    assert session.scene.pictures.content.name == "content.png"
-    assert session.scene.pictures.styles[0].name == "style.png"
-    assert session.networks[0]["weights"] == "tiny.safetensors"
-    assert session.options.cores.asked == "1"
+    assert made.scene.pictures.protect.name == "mask.png"
+    assert made.scene.pictures.content.name == "content.png"
+    assert made.scene.pictures.styles[0].name == "style.png"
+    assert made.networks[0]["weights"] == "tiny.safetensors"
+    assert made.options.cores.asked == "1"
 
 
 def test_explain(call, refused, prepared, workplace):
     own = ["--seeds", "2", "--judge", "compact", "--sanity", "--out", "why"]
     code, _, err = call("explain", "content.png", "style.png", *flat(SHARED), *BESIDES, *own)
     assert code == 0, err
-    check_shared(prepared.made.session)
+    check_shared(prepared.made.prepared)
     settings = json.loads((workplace / "why/explain.json").read_text())
     assert (settings["seeds"], settings["judge"], settings["sanity"]) == (2, "compact", True)
     assert prepared.quiet
@@ -345,7 +345,7 @@ def test_ablate(call, refused, prepared, workplace):
     own = ["--configs", "all,drop:relu1_1", "--judge", "compact", "--out", "ablation"]
     code, _, err = call("ablate", "content.png", "style.png", *flat(SHARED), *BESIDES, *own)
     assert code == 0, err
-    check_shared(prepared.made.session)
+    check_shared(prepared.made.prepared)
     facts = json.loads((workplace / "ablation/ablation.json").read_text())
     assert list(facts["configs"]) == ["all", "drop:relu1_1"]
     assert (facts["judge"], facts["recipe"]["network"]) == ("compact", "vgg19")
@@ -367,7 +367,7 @@ def test_demo(call, refused, prepared, workplace):
         assert (recipe.network, recipe.size, recipe.preset, recipe.precision) == ("vgg19", 48, "gatys", "bf16")
         assert session.scene.pictures.content.name == "astronaut"
         assert session.scene.pictures.styles[0].name.startswith("dunes")
-        assert session.networks[0]["weights"] == "tiny.safetensors"
+        assert session.prepared.networks[0]["weights"] == "tiny.safetensors"
         assert (session.options.frames, session.options.cores.asked) == (3, "1")
         assert prepared.quiet
         assert prepared.as_json

@@ -256,7 +256,7 @@ def explained(tmp_path_factory):
     for progress in made:
         if progress.doing == "coalitions" and len(made.table.rows) == 30:
             break
-    options = made.session.options
+    options = made.prepared.options
     with pytest.raises(UnderpaintError, match="not complete"):
         made.table.game("heldout", made.orders)
     made = explaining.resume(folder / "why", options)

@@ -19,7 +19,7 @@ from underpaint.quality import MEASURES
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
 from underpaint.report.sections import SECTIONS
-from underpaint.runs.session import Options
+from underpaint.runs.options import Options
 
 DOORS = (NETWORKS, STATISTICS, OPTIMIZERS, TERMS, MEASURES, ATTRIBUTIONS, SECTIONS)
 EXAMPLE = Path(__file__).parent / "example"

@@ -13,7 +13,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.imaging import images
 from underpaint.jobs import apart, tasks
 from underpaint.jobs.runner import Limits, Runner
-from underpaint.runs import session
+from underpaint.runs.wish import prepare
 
 HALF = 1 << 29
 
@@ -104,7 +104,7 @@ def test_the_check_apart_says_what_prepare_says(pair, tmp_path):
     for asked, files in cases:
         whole = asked.model_copy(update={"pictures": {role: path.name for role, path in files.items()}})
         given = whole.masks(files) | whole.recipe
-        wanted = refusal(session.prepare, files["content"], [files[role] for role in whole.styles], **given)
+        wanted = refusal(prepare, files["content"], [files[role] for role in whole.styles], **given)
         names = {role: str(path) for role, path in files.items()}
         assert refusal(tasks.check, whole.model_dump_json(), names) == wanted
         refused += bool(wanted)

@@ -185,7 +185,7 @@ def test_a_log_does_not_grow_without_bound(tmp_path, pictures, monkeypatch):
 
 LIMITED = """
 import resource, sys
-import underpaint.jobs.child as child, underpaint.runs.session, underpaint.report.page
+import underpaint.jobs.child as child, underpaint.runs.start, underpaint.report.page
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + 150_000_000,) * 2)
 sys.exit(child.main())

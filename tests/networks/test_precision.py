@@ -145,8 +145,8 @@ def test_explanations_and_ablations_paint_in_float32(cache, clock, pair, tiny_we
         explaining.start(*pair, out=tmp_path / "why", **fields),
         ablating.start(*pair, out=tmp_path / "ab", **fields),
     ):
-        assert made.session.recipe.precision == "float32"
-        assert made.session.scene.network.precision == torch.float32
+        assert made.prepared.recipe.precision == "float32"
+        assert made.prepared.scene.network.precision == torch.float32
     assert clock.passes == 0
     assert json.loads((tmp_path / "ab/ablation.json").read_text())["recipe"]["precision"] == "float32"
 

@@ -224,10 +224,10 @@ def test_the_command_of_an_explanation_is_the_one_that_was_given(compact_explain
         monkeypatch.setattr(f"underpaint.cli.{room}.explain_on", lambda made, *_: found.append(made))
     code, _, err = bash(reproduce.command(Evidence(folder)), folder)
     assert code == 0, err
-    assert found[0].session.recipe.digest() == compact_explained.run.recipe.digest()
+    assert found[0].prepared.recipe.digest() == compact_explained.run.recipe.digest()
     assert found[0].settings == Evidence(folder).settings
     for role, picture in Evidence(folder).inputs.by_role().items():
-        assert np.array_equal(found[0].session.scene.pictures.by_role()[role].rgb, picture.rgb)
+        assert np.array_equal(found[0].prepared.scene.pictures.by_role()[role].rgb, picture.rgb)
     monkeypatch.setattr("underpaint.explain", lambda *files, **given: found.append((files, given)))
     monkeypatch.chdir(folder)
     exec(compile(reproduce.python(Evidence(folder)), "printed", "exec"), {})

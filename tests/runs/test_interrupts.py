@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from tests.conftest import random_tensors
@@ -24,15 +25,18 @@ from underpaint.imaging import images
 from underpaint.networks.vgg import Vgg
 from underpaint.optimizers import adam, lbfgs, loop
 from underpaint.recipe import make
-from underpaint.runs import convergence
+from underpaint.runs import claim, convergence, session
 from underpaint.runs import folder as run
-from underpaint.runs import session as sessions
-from underpaint.runs.folder import create_folder, read_history
+from underpaint.runs.claim import create_folder
+from underpaint.runs.folder import read_history
+from underpaint.runs.options import Options
+from underpaint.runs.prepared import Prepared
 from underpaint.runs.scene import Pictures, Scene
-from underpaint.runs.session import Options, Session, reopen
+from underpaint.runs.session import Session
+from underpaint.runs.start import reopen
 from underpaint.storage.owner import Owner
 
-ROOMS = [sessions, loop, lbfgs, adam, ledger, observer, cross_matrix, judge_path, run]
+ROOMS = [session, claim, loop, lbfgs, adam, ledger, observer, cross_matrix, judge_path, run]
 FILES = {str(Path(room.__file__)) for room in ROOMS}
 EVERY = os.environ.get("UNDERPAINT_EVERY_LINE") == "1"
 """All lines, and each at its first and its last time; otherwise a seeded share of them."""
@@ -70,13 +74,13 @@ class Studio:
         network = Vgg("vgg19", random_tensors(), "relu2_1")
         opened = type("Opened", (), {"network": network, "path": Path("tiny"), "sha256": "0" * 64})
         self.scene = Scene(self.recipe, self.pictures, network)
-        patch.setattr(sessions.registry, "open_network", lambda *_, **__: opened)
-        patch.setattr(sessions, "Scene", lambda *_: self.scene)
+        self.prepared = Prepared(self.scene, Options(device="cpu"), torch.device("cpu"), (opened,))
+        patch.setattr(Prepared, "of", lambda _: self.prepared)
         patch.setattr(convergence, "draw", lambda *_: None)
 
     def begin(self, folder):
         owner = Owner(folder)
-        session = Session(self.recipe, self.pictures, Options(device="cpu"), owner)
+        session = Session(self.prepared, owner)
         create_folder(folder)
         return self.followed(session)
 

@@ -11,13 +11,13 @@ from underpaint import recipe
 from underpaint.execution import cores
 from underpaint.explanation import ablating, explaining
 from underpaint.imaging import images
-from underpaint.runs import keywords, session
+from underpaint.runs import keywords, options
 
 OWN = {"recipe", "content_mask", "style_mask", "protect", "start_from", "options"}
 
 
 def test_the_names_are_those_of_recipe_and_options():
-    of_recipe, of_options = set(recipe.Recipe.model_fields), {field.name for field in fields(session.Options)}
+    of_recipe, of_options = set(recipe.Recipe.model_fields), {field.name for field in fields(options.Options)}
     assert not of_recipe & of_options
     assert set(keywords.Fields.__annotations__) == of_recipe | of_options
     assert set(keywords.CarriedFields.__annotations__) == (of_recipe | of_options) - {"size"}
@@ -25,7 +25,7 @@ def test_the_names_are_those_of_recipe_and_options():
 
 
 def test_the_kinds_are_those_of_the_recipe():
-    known = vars(recipe) | vars(images) | vars(session) | vars(cores)
+    known = vars(recipe) | vars(images) | vars(options) | vars(cores)
     hints = get_type_hints(keywords.Fields, localns=known)
     for name, field in recipe.Recipe.model_fields.items():
         if field.annotation in (int, float, bool) or get_origin(field.annotation) is Literal:

@@ -17,9 +17,10 @@ from underpaint.explanation.coalitions.perturb import perturbed
 from underpaint.imaging import faces, images
 from underpaint.recipe import make
 from underpaint.report.reproduce import command
-from underpaint.runs import session
 from underpaint.runs.folder import read_inputs
 from underpaint.runs.scene import Pictures, soft
+from underpaint.runs.start import carry_on, resume, start
+from underpaint.runs.wish import prepare
 
 ONLY_CONTENT = {"style_weight": 0, "smoothness": 0}
 
@@ -99,18 +100,18 @@ def test_the_protected_half_stays_nearer_to_the_content(pair):
 
 
 def test_refusals(pair, tmp_path):
-    refused(lambda: session.prepare(*pair, protect_weight=20), "protect_weight", "--protect")
-    refused(lambda: session.prepare(*pair, recipe=make({"protect_weight": 3})), "protect_weight", "--protect")
-    refused(lambda: session.prepare(*pair, protect="nowhere.png"), "protect", "nowhere.png")
-    refused(lambda: session.prepare(*pair, protect="faces"), "no face found", "content.png", "--protect FILE")
-    refused(lambda: session.prepare(*pair, protect=np.zeros((64, 64)), protect_weight=-1), "protect_weight")
+    refused(lambda: prepare(*pair, protect_weight=20), "protect_weight", "--protect")
+    refused(lambda: prepare(*pair, recipe=make({"protect_weight": 3})), "protect_weight", "--protect")
+    refused(lambda: prepare(*pair, protect="nowhere.png"), "protect", "nowhere.png")
+    refused(lambda: prepare(*pair, protect="faces"), "no face found", "content.png", "--protect FILE")
+    refused(lambda: prepare(*pair, protect=np.zeros((64, 64)), protect_weight=-1), "protect_weight")
     refused(lambda: underpaint.stylize(*pair, protect="faces", out=tmp_path / "run"), "no face found")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_as_a_run_has_it_needs_no_mask(pair):
     """All its fields are set, the default of this one too."""
-    assert session.prepare(*pair, recipe=make(make({}).model_dump())).pictures.protect is None
+    assert prepare(*pair, recipe=make(make({}).model_dump())).pictures.protect is None
 
 
 FAST = {"size": 64, "iterations": (2,), "device": "cpu"}
@@ -126,7 +127,7 @@ def test_a_run_keeps_its_mask(pair, tmp_path, monkeypatch):
         return replace(images.of_samples(np.repeat(drawn[..., None], 3, 2), None), name="faces")
 
     monkeypatch.setattr(faces, "mask", mask)
-    made = session.start(*pair, protect="faces", protect_weight=30, out=tmp_path / "run", **FAST)
+    made = start(*pair, protect="faces", protect_weight=30, out=tmp_path / "run", **FAST)
     steps = iter(made)
     next(steps)
     steps.close()
@@ -134,10 +135,10 @@ def test_a_run_keeps_its_mask(pair, tmp_path, monkeypatch):
     assert [entry["role"] for entry in facts["inputs"]] == ["content", "style1", "protect"]
     kept = read_inputs(tmp_path / "run", facts).protect
     assert np.array_equal(kept.rgb[..., 0], drawn)
-    resumed = session.resume(tmp_path / "run").finish()
+    resumed = resume(tmp_path / "run").finish()
     whole = underpaint.stylize(*pair, protect=np.repeat(drawn[..., None], 3, 2), protect_weight=30, **FAST)
     assert np.array_equal(resumed.pastiche, whole.pastiche)
-    larger = session.carry_on(tmp_path / "run", 80, out=tmp_path / "larger")
+    larger = carry_on(tmp_path / "run", 80, out=tmp_path / "larger")
     assert np.array_equal(larger.scene.pictures.protect.rgb, kept.rgb)
     assert larger.recipe.protect_weight == 30
     assert looked == ["content.png"]

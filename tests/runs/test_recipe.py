@@ -10,7 +10,7 @@ import torch
 
 from underpaint.errors import UnderpaintError
 from underpaint.recipe import PRESETS, Recipe, make, weights_of
-from underpaint.runs.session import _override
+from underpaint.runs.wish import override
 
 
 def test_presets_fill_what_was_not_given():
@@ -31,11 +31,11 @@ def test_sliced_paints_with_adam_unless_told_otherwise():
 def test_only_what_was_given_counts_as_set():
     assert make({"preset": "fine", "seed": 3}).model_fields_set == {"preset", "seed"}
     base = make({"seed": 3, "iterations": (7,), "statistic": "sliced"})
-    assert make(_override(base, {"size": 64})).iterations == (7,)
-    assert make(_override(base, {"preset": "draft"})).iterations == (7,)
-    assert make(_override(make({"seed": 3}), {"preset": "draft"})).iterations == PRESETS["lbfgs"]["draft"]["iterations"]
-    assert make(_override(base, {"statistic": "gram"})).optimizer == "lbfgs"
-    assert make(_override(base, {"seed": 4})).model_fields_set == {"seed", "iterations", "statistic"}
+    assert make(override(base, {"size": 64})).iterations == (7,)
+    assert make(override(base, {"preset": "draft"})).iterations == (7,)
+    assert make(override(make({"seed": 3}), {"preset": "draft"})).iterations == PRESETS["lbfgs"]["draft"]["iterations"]
+    assert make(override(base, {"statistic": "gram"})).optimizer == "lbfgs"
+    assert make(override(base, {"seed": 4})).model_fields_set == {"seed", "iterations", "statistic"}
 
 
 def test_survives_json():

@@ -75,7 +75,7 @@ def start_kind(start: str | None) -> str | None:
 
 
 def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool, cores: Any = None) -> Any:
-    from underpaint.runs.session import Options
+    from underpaint.runs.options import Options
 
     announce = None if quiet else note
     return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar(), cores)

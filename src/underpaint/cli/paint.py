@@ -88,7 +88,7 @@ def stylize(
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the style of STYLE."""
-    from underpaint.runs import session
+    from underpaint.runs import start as runs
     from underpaint.runs.folder import Run
 
     fields = given(
@@ -125,13 +125,13 @@ def stylize(
         before = Run.load(carry).recipe
         fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields, before))
         folder = out or carry.with_name(f"{carry.name}-{size}")
-        paint_on(session.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
+        paint_on(runs.carry_on(carry, size, out=folder, options=options, **fields), quiet, as_json)
         return
     if content is None or not style:
         raise UnderpaintError("CONTENT and STYLE: name a photograph and at least one painting")
     base = recipe_file(recipe, fields, quiet)
     fields |= given(style_layers=style_layers_of(style_layers, layer_weight, fields, base))
-    prepared = session.start(
+    prepared = runs.start(
         content,
         list(style),
         out=out or Path("out") / f"{content.stem}-{style[0].stem}",
@@ -175,7 +175,7 @@ def resume(
 ) -> None:
     """Go on with a run, an explanation or an ablation that was stopped or killed."""
     from underpaint.explanation import ablating, explaining
-    from underpaint.runs import session
+    from underpaint.runs import start as runs
     from underpaint.runs.folder import SETTINGS
 
     folder = named(folder, "resume")
@@ -186,7 +186,7 @@ def resume(
     if (folder / ablating.FILE).exists():
         ablate_on(ablating.resume(folder, options), quiet, as_json)
         return
-    paint_on(session.resume(folder, options), quiet, as_json)
+    paint_on(runs.resume(folder, options), quiet, as_json)
 
 
 @app.command()
@@ -224,7 +224,7 @@ def demo(
     from underpaint import samples
     from underpaint.explanation import explaining
     from underpaint.imaging import images
-    from underpaint.runs import session
+    from underpaint.runs import start as runs
 
     content = replace(images.read(samples.photograph(photograph)), name=photograph)
     pictures = content, samples.style_path(style)
@@ -235,7 +235,7 @@ def demo(
         made = explaining.start(*pictures, out=folder, size=size or explaining.SIZE, options=options, **fields)
         explain_on(made, quiet, as_json)
         return
-    paint_on(session.start(*pictures, out=folder, size=size or 448, options=options, **fields), quiet, as_json)
+    paint_on(runs.start(*pictures, out=folder, size=size or 448, options=options, **fields), quiet, as_json)
 
 
 @app.command()

@@ -60,18 +60,20 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
     from underpaint.runs.estimate import duration, estimate
 
     if not quiet:
-        for line in made.session.notes:
+        for line in made.prepared.notes:
             note(f"Note: {line}")
-        seconds = estimate(made.session.scene).seconds * made.runs
+        seconds = estimate(made.prepared.scene).seconds * made.runs
         drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
-        note(f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.session)}")
+        note(
+            f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.prepared)}"
+        )
     told = console.is_terminal and not quiet
     with made.owner:  # from the first stroke to the last conclusion
         bars.advance(made, quiet)
         with console.status("drawing conclusions") if told else nullcontext():
             found = conclude(made)
     with console.status("writing the page") if told else nullcontext():
-        path = page.build(found.folder, made.session.options.weights)
+        path = page.build(found.folder, made.prepared.options.weights)
     if as_json:
         values = {layer: {"value": e.value, "low": e.low, "high": e.high} for layer, e in found.shapley.items()}
         facts = {"folder": str(found.folder), "state": found.state, "shapley": values, "verdict": found.verdict}
@@ -86,7 +88,7 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
 def ablate_on(made: Any, quiet: bool, as_json: bool) -> None:
     """Runs an ablation to its end and says what came of it."""
     if not quiet:
-        for line in made.session.notes:
+        for line in made.prepared.notes:
             note(f"Note: {line}")
     bars.advance(made, quiet)
     result, folder = made.result, made.folder

@@ -24,10 +24,13 @@ from underpaint.imaging.images import Source
 from underpaint.networks.registry import anatomy
 from underpaint.quality.panel import HEADLINE
 from underpaint.recipe import Recipe, kept, plain
-from underpaint.runs import session
-from underpaint.runs.folder import create_folder, hashes_of, keep_inputs, owned, read_inputs
+from underpaint.runs.claim import create_folder, owned
+from underpaint.runs.folder import hashes_of, keep_inputs, read_inputs
 from underpaint.runs.keywords import Keywords, spelt_out
-from underpaint.runs.session import Options, Session, Wish
+from underpaint.runs.options import Options
+from underpaint.runs.prepared import Prepared
+from underpaint.runs.start import own_weights
+from underpaint.runs.wish import Wish, prepare
 from underpaint.storage import documents
 from underpaint.storage.files import named as named_path
 from underpaint.storage.files import sweep
@@ -69,10 +72,10 @@ class Ablating:
     def __init__(self, wish: Wish, configs: Sequence[str], judge: str | None, folder: Path) -> None:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
         self.configs = {config: named(config, self.players, anatomy(wish.recipe.network)) for config in configs}
-        self.session = Session(wish.recipe, wish.pictures, wish.options)
-        network = open_judge(judge or wish.recipe.network, self.session)
-        lpips = quality.find_lpips(wish.options.weights, self.session.device)
-        self.painter = Painter(self.session.scene, network, lpips)
+        self.prepared = Prepared.of(wish)
+        network = open_judge(judge or wish.recipe.network, self.prepared)
+        lpips = quality.find_lpips(wish.options.weights, self.prepared.device)
+        self.painter = Painter(self.prepared.scene, network, lpips)
         self.owner = Owner(folder)
         self._new = not (folder / FILE).exists()
         if self._new:
@@ -84,26 +87,26 @@ class Ablating:
     def _claim(self, judge: str) -> None:
         """Writes ablation.json, or checks that the one there is of the same run."""
         path = self.folder / FILE
-        own: dict[str, Any] = {"recipe": self.session.recipe.model_dump(mode="json"), "judge": judge}
+        own: dict[str, Any] = {"recipe": self.prepared.recipe.model_dump(mode="json"), "judge": judge}
         if path.exists():
             facts = read_facts(self.folder)
-            hashes = {role: picture.sha256 for role, picture in self.session.scene.pictures.by_role().items()}
+            hashes = {role: picture.sha256 for role, picture in self.prepared.scene.pictures.by_role().items()}
             recipe = kept(facts["recipe"], source=f"{path}: ")
-            if (recipe, facts["judge"]) != (self.session.recipe, judge) or hashes_of(facts["inputs"]) != hashes:
+            if (recipe, facts["judge"]) != (self.prepared.recipe, judge) or hashes_of(facts["inputs"]) != hashes:
                 raise UnderpaintError(f"--out {self.folder}: holds the ablation of another run; name another folder")
             inputs = facts["inputs"]
             chosen = {"cores": facts["cores"]} if "cores" in facts else {}
         else:
-            cores = self.session.options.cores
+            cores = self.prepared.options.cores
             chosen = {} if cores is None else {"cores": cores.facts()}
-            inputs = keep_inputs(self.folder, self.session.scene.pictures)
-        environment = device.describe(self.session.device)
-        networks = self.session.networks
+            inputs = keep_inputs(self.folder, self.prepared.scene.pictures)
+        environment = device.describe(self.prepared.device)
+        networks = self.prepared.networks
         facts = own | {"inputs": inputs, "configs": self.configs, "networks": networks, "environment": environment} | chosen
         documents.write_json(path, facts)
 
     def __iter__(self) -> Generator[Progress]:
-        return device.stepwise(self._owned(), lambda: device.painting(self.session.device))
+        return device.stepwise(self._owned(), lambda: device.painting(self.prepared.device))
 
     def _owned(self) -> Generator[Progress]:
         """All of it; of an ablation that fails before anything is painted nothing stays."""
@@ -117,8 +120,8 @@ class Ablating:
             if (0, mask) not in self.table.rows:
                 for share in self.painter.enter(self.table, 0, mask):
                     yield Progress(place + share, len(masks), "configurations")
-        last = len(self.session.recipe.sizes()) - 1
-        scene = self.session.scene
+        last = len(self.prepared.recipe.sizes()) - 1
+        scene = self.prepared.scene
         gallery.draw_coalitions(self.folder, self.table, scene.content(last), scene.style(0, last), self.configs)
         self._write()
         yield Progress(len(masks), len(masks), "done")
@@ -173,7 +176,7 @@ def start(
     folder = named_path(out, "--out")
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
-    wish = session.prepare(content, style, **arguments).exact()
+    wish = prepare(content, style, **arguments).exact()
     chosen = default_configs(wish.recipe) if configs is None else list(configs)
     if not chosen:
         raise UnderpaintError("configs: is empty; name at least one, e.g. all, or leave it out")
@@ -198,7 +201,7 @@ def resume(folder: str | Path, options: Options | None = None) -> Ablating:
     folder = named_path(folder, "resume")
     facts, options = read_facts(folder), options or Options()
     if options.weights is None and "networks" in facts:
-        options = replace(options, weights=session.own_weights(facts))
+        options = replace(options, weights=own_weights(facts))
     recipe = kept(facts["recipe"], source=f"{folder / FILE}: ")
     return Ablating(Wish(recipe, read_inputs(folder, facts), options), list(facts["configs"]), facts["judge"], folder)
 

@@ -30,10 +30,14 @@ from underpaint.explanation.shapley.players import check_players, groups, repeat
 from underpaint.imaging.images import Source
 from underpaint.networks import registry
 from underpaint.recipe import Recipe, plain, whole
-from underpaint.runs import session
-from underpaint.runs.folder import SETTINGS, TOTAL, check_free, create_folder, hashes_of, owned, read_facts, recipe_of
+from underpaint.runs.claim import check_free, create_folder, owned
+from underpaint.runs.folder import SETTINGS, TOTAL, hashes_of, read_facts, recipe_of
 from underpaint.runs.keywords import Keywords, spelt_out
-from underpaint.runs.session import Options, Session, Wish
+from underpaint.runs.options import Options
+from underpaint.runs.prepared import Prepared
+from underpaint.runs.session import Session
+from underpaint.runs.start import reopen
+from underpaint.runs.wish import Wish, prepare
 from underpaint.storage import documents
 from underpaint.storage.files import named, sweep
 from underpaint.storage.owner import Owner
@@ -94,7 +98,7 @@ class Explaining:
         self.groups = groups(self.players, registry.anatomy(painting.recipe.network))
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
-        self.judge = open_judge(settings.judge, painting)
+        self.judge = open_judge(settings.judge, painting.prepared)
         self.table = Table(self.folder, self.players)
         lpips = quality.find_lpips(painting.options.weights, painting.device)
         self.painter = Painter(painting.scene, self.judge, lpips)
@@ -103,6 +107,11 @@ class Explaining:
         if painting.state is not None and "ledger" not in painting.remembered:
             raise UnderpaintError(f"{self.folder}: its run was painted without a ledger; explain into another folder")
         painting.follow(self.account.observers())
+
+    @property
+    def prepared(self) -> Prepared:
+        """What its run is painted with."""
+        return self.session.prepared
 
     @property
     def count(self) -> int:
@@ -202,14 +211,14 @@ def start(
     judge = plain(judge)
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
-    wish = session.prepare(content, style, **arguments).exact()
+    wish = prepare(content, style, **arguments).exact()
     layers = check_players(list(wish.recipe.style_layers))
     count = sampled.check_permutations(layers, permutations)
     if (folder / SETTINGS).exists() and (folder / "run.json").exists():
         _check_same(folder, wish, judge)
         return _resume(owner, wish.options, seeds, check_sanity, permutations)
     check_free(folder)
-    painting = Session(wish.recipe, wish.pictures, wish.options, owner)
+    painting = Session(Prepared.of(wish), owner)
     settings = Settings(seeds, judge or wish.recipe.network, check_sanity, count)
     made = Explaining(painting, settings, owner)
     create_folder(folder)
@@ -264,7 +273,7 @@ def _resume(owner: Owner, options: Options | None, seeds: int, check_sanity: boo
     with owner:
         before = read_settings(owner.folder)
         settings = replace(before, seeds=max(seeds, before.seeds), sanity=before.sanity or check_sanity)
-        painting = session.reopen(owner, options)
+        painting = reopen(owner, options)
         asked = before.permutations if permutations is None else permutations
         count = sampled.check_permutations(list(painting.recipe.style_layers), asked)
         if count is not None:

@@ -152,7 +152,7 @@ def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
             _close(parts)
             return False
     conclude(made)
-    page.build(job.result, made.session.options.weights)
+    page.build(job.result, made.prepared.options.weights)
     teller.tell(1.0, "done", None, {"painted": made.count, "coalitions": made.count}, True)
     return True
 

@@ -13,7 +13,8 @@ from underpaint.imaging import images
 from underpaint.imaging.images import Picture
 from underpaint.jobs.job import Order
 from underpaint.paper.export import Press
-from underpaint.runs import comparing, session
+from underpaint.runs import comparing
+from underpaint.runs.wish import prepare
 
 FIGURES = ("pdf", "svg", "png")
 
@@ -24,7 +25,7 @@ def dimensions(path: str, field: str) -> tuple[int, int]:
 
 
 def check(order: str, pictures: Mapping[str, str]) -> None:
-    """Whether an order's pictures can be read and fit its recipe, as `session.prepare` has it.
+    """Whether an order's pictures can be read and fit its recipe, as `runs.wish.prepare` has it.
 
     Pictures are decoded one after the other. Where nothing but their size counts, that is all that is kept of them.
 
@@ -41,7 +42,7 @@ def check(order: str, pictures: Mapping[str, str]) -> None:
     whole |= {"content"} if asked.protect == "faces" else set()
     read = {role: _read(role, path, role in whole) for role, path in pictures.items()}
     given: dict[str, Any] = asked.masks(read) | asked.recipe
-    session.prepare(read["content"], [read[role] for role in asked.styles], **given)
+    prepare(read["content"], [read[role] for role in asked.styles], **given)
 
 
 def _read(role: str, path: str, whole: bool) -> Picture:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from underpaint.execution.cores import Cores
     from underpaint.imaging.images import Source
     from underpaint.recipe import KeepColor, NetworkName, Optimizer, Pooling, Precision, Preset, Recipe, Start, Statistic
-    from underpaint.runs.session import Options
+    from underpaint.runs.options import Options
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -17,8 +17,8 @@ from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage
 from underpaint.quality.panel import Panel, PatchJudge, StyleJudge
+from underpaint.runs.prepared import Prepared
 from underpaint.runs.scene import Scene
-from underpaint.runs.session import Session
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Painter:
         table.add(Row(perturbation, mask, outcomes, known.last_fall, time.perf_counter() - begun, picture))
 
 
-def open_judge(name: str, painting: Session) -> Network:
+def open_judge(name: str, painting: Prepared) -> Network:
     """The network that judges, up to all its layers, in float32."""
     opened = registry.open_network(
         name,
