@@ -22,6 +22,7 @@ from underpaint.explanation.account.cross_matrix import CrossMatrix
 from underpaint.explanation.account.judge_path import JudgePath
 from underpaint.explanation.account.observer import Account
 from underpaint.imaging import images
+from underpaint.networks.registry import Opened
 from underpaint.networks.vgg import Vgg
 from underpaint.optimizers import adam, lbfgs, loop
 from underpaint.recipe import make
@@ -62,7 +63,7 @@ class Judge:
 
 
 class Studio:
-    """A run with everything that follows it, painted again and again: networks and scenes are made once."""
+    """A run with everything that follows it, painted again and again: its network is made once."""
 
     def __init__(self, fields, patch):
         generator = np.random.default_rng(0)
@@ -71,16 +72,19 @@ class Studio:
         layers = {"style_layers": {"relu1_1": 1.0, "relu2_1": 1.0}, "content_layers": {"relu2_1": 1.0}}
         self.recipe = make(common | layers | fields)
         self.pictures = Pictures(images.read(rgb[0]), (images.read(rgb[1]),))
-        network = Vgg("vgg19", random_tensors(), "relu2_1")
-        opened = type("Opened", (), {"network": network, "path": Path("tiny"), "sha256": "0" * 64})
-        self.scene = Scene(self.recipe, self.pictures, network)
-        self.prepared = Prepared(self.scene, Options(device="cpu"), torch.device("cpu"), (opened,))
-        patch.setattr(Prepared, "of", lambda _: self.prepared)
+        self.network = Vgg("vgg19", random_tensors(), "relu2_1")
+        patch.setattr(Prepared, "of", lambda _: self.prepared())
         patch.setattr(convergence, "draw", lambda *_: None)
+
+    def prepared(self):
+        """A scene of its own each time: it keeps a stage, so that whether a line comes would depend on the run before."""
+        opened = Opened(self.network, Path("tiny"), "0" * 64)
+        self.scene = Scene(self.recipe, self.pictures, self.network)
+        return Prepared(self.scene, Options(device="cpu"), torch.device("cpu"), (opened,))
 
     def begin(self, folder):
         owner = Owner(folder)
-        session = Session(self.prepared, owner)
+        session = Session(self.prepared(), owner)
         create_folder(folder)
         return self.followed(session)
 
