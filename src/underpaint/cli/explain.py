@@ -28,6 +28,7 @@ from underpaint.cli.options import (
     StyleLayers,
     Threads,
     Weights,
+    Workers,
 )
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on
@@ -64,6 +65,7 @@ def explain(
     recipe: RecipeFile = None,
     device: Device = "auto",
     threads: Threads = "auto",
+    workers: Workers = 1,
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -91,7 +93,7 @@ def explain(
     )
     fields |= given(protect=protect)
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
-    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder, workers), workers)
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
     explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
 
@@ -150,6 +152,7 @@ def ablate(
     recipe: RecipeFile = None,
     device: Device = "auto",
     threads: Threads = "auto",
+    workers: Workers = 1,
     precision: Precision = None,
     weights: Weights = None,
     quiet: Quiet = False,
@@ -178,6 +181,6 @@ def ablate(
     fields |= given(protect=protect)
     wanted = None if configs is None else [name.strip() for name in configs.split(",")]
     folder = out or Path("out") / f"{content.stem}-{style.stem}-ablation"
-    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder, workers), workers)
     made = ablating.start(content, style, out=folder, configs=wanted, judge=judge, recipe=base, options=options, **fields)
     ablate_on(made, quiet, as_json)

@@ -74,11 +74,14 @@ def start_kind(start: str | None) -> str | None:
     return start if start in (None, "content", "noise") else "file"
 
 
-def options_of(weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool, cores: Any = None) -> Any:
+def options_of(
+    weights: Path | None, device: str, deterministic: bool, frames: int, quiet: bool, cores: Any = None, workers: int = 1
+) -> Any:
     from underpaint.runs.options import Options
 
     announce = None if quiet else note
-    return Options(weights, device, deterministic, frames, announce, None if quiet else download_bar(), cores)
+    download = None if quiet else download_bar()
+    return Options(weights, device, deterministic, frames, announce, download, cores, workers)
 
 
 def recipe_file(path: Path | None, fields: Mapping[str, Any], quiet: bool) -> Any:

@@ -62,7 +62,7 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
     if not quiet:
         for line in made.prepared.notes:
             note(f"Note: {line}")
-        seconds = estimate(made.prepared.scene).seconds * made.runs
+        seconds = estimate(made.prepared.scene).seconds * made.runs / made.prepared.options.workers
         drawn = f" ({len(made.orders)} permutations)" if made.orders else ""
         note(
             f"{made.count} coalitions of {len(made.players)} layers{drawn}, about {duration(seconds)}{_cores(made.prepared)}"

@@ -41,14 +41,14 @@ class Cores:
         available: cores that this process may use, and that PyTorch would by itself.
         busy: cores that other processes were using; None where that was not looked at.
         reason: `free` and `busy`: what was found; `asked`: by the option; `variable`: by OMP_NUM_THREADS; `begun`: the run
-            had so many before.
+            had so many before; `shared`: several processes have so many each.
     """
 
     asked: str
     threads: int
     available: int
     busy: float | None
-    reason: Literal["free", "busy", "asked", "variable", "begun"]
+    reason: Literal["free", "busy", "asked", "variable", "begun", "shared"]
 
     def facts(self) -> dict[str, Any]:
         """As run.json has it."""
@@ -61,7 +61,7 @@ class Cores:
         if self.threads == self.available:
             return f"on {_count(self.available)}"
         others = "the other is busy" if self.available - self.threads == 1 else "the others are busy"
-        why = {"busy": f": {others}", "begun": ", as it began"}.get(self.reason, "")
+        why = {"busy": f": {others}", "begun": ", as it began", "shared": " for each process"}.get(self.reason, "")
         return f"on {self.threads} of {_count(self.available)}{why}"
 
 
@@ -76,24 +76,27 @@ def wait_passively() -> None:
         os.environ.update(WAITING)
 
 
-def use(asked: str = "auto", folder: Path | None = None) -> Cores:
+def use(asked: str = "auto", folder: Path | None = None, processes: int = 1) -> Cores:
     """Chooses the number of threads and sets it, for this whole process.
 
     Args:
         asked: "auto" or a number.
         folder: of a run that may have begun: `auto` is then what it had.
+        processes: how many are to run at once, each with so many threads.
 
     Raises:
         UnderpaintError: neither `auto` nor a number from 1 up.
     """
     import torch
 
-    found = choose(asked, torch.get_num_threads(), None if folder is None else begun(folder))
+    found = choose(asked, torch.get_num_threads(), None if folder is None else begun(folder), processes=processes)
     torch.set_num_threads(found.threads)
     return found
 
 
-def choose(asked: str, most: int, before: int | None = None, environ: Mapping[str, str] | None = None) -> Cores:
+def choose(
+    asked: str, most: int, before: int | None = None, environ: Mapping[str, str] | None = None, processes: int = 1
+) -> Cores:
     """See `use`; `most` is how many threads PyTorch would take, `before` how many the run had."""
     environ = os.environ if environ is None else environ
     allowed = allowed_cores()
@@ -108,7 +111,8 @@ def choose(asked: str, most: int, before: int | None = None, environ: Mapping[st
     available = min(available, most)
     busy = busy_cores(allowed)
     threads = available if busy is None else max(1, min(available, int(len(allowed) - busy + 0.5)))
-    return Cores(asked, threads, available, busy, "busy" if threads < available else "free")
+    reason: Literal["free", "busy", "shared"] = "shared" if processes > 1 else "busy" if threads < available else "free"
+    return Cores(asked, max(1, threads // processes), available, busy, reason)
 
 
 def _number(asked: str) -> int:

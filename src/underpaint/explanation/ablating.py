@@ -7,6 +7,7 @@ ablation.csv (one row a configuration) and gallery.png. The same command goes on
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +19,7 @@ from underpaint.execution import device
 from underpaint.explanation import gallery
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge
 from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.coalitions.task import several
 from underpaint.explanation.schemas import AblationFile
 from underpaint.explanation.shapley.players import groups, mask_of, named
 from underpaint.imaging.images import Source
@@ -73,7 +75,8 @@ class Ablating:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
         self.configs = {config: named(config, self.players, anatomy(wish.recipe.network)) for config in configs}
         self.prepared = Prepared.of(wish)
-        network = open_judge(judge or wish.recipe.network, self.prepared)
+        self.judge = judge or wish.recipe.network
+        network = open_judge(self.judge, self.prepared)
         lpips = quality.find_lpips(wish.options.weights, self.prepared.device)
         self.painter = Painter(self.prepared.scene, network, lpips)
         self.owner = Owner(folder)
@@ -81,7 +84,7 @@ class Ablating:
         if self._new:
             create_folder(folder)
         with owned(self.owner, lambda: self._new):
-            self._claim(judge or wish.recipe.network)
+            self._claim(self.judge)
             self.table = Table(folder, self.players)
 
     def _claim(self, judge: str) -> None:
@@ -116,10 +119,15 @@ class Ablating:
 
     def _configurations(self) -> Iterator[Progress]:
         masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
-        for place, mask in enumerate(masks):
-            if (0, mask) not in self.table.rows:
-                for share in self.painter.enter(self.table, 0, mask):
-                    yield Progress(place + share, len(masks), "configurations")
+        keys = [(0, mask) for mask in masks if (0, mask) not in self.table.rows]
+        with ExitStack() as stack:
+            ahead = several(self.prepared, self.table, read_facts(self.folder)["inputs"], keys, self.judge)
+            if ahead is not None:
+                stack.callback(ahead.close)
+            for place, key in enumerate(keys):
+                for share in self.painter.enter(self.table, *key) if ahead is None else ahead.enter(*key):
+                    done = place + share if ahead is None else ahead.done
+                    yield Progress(len(masks) - len(keys) + done, len(masks), "configurations")
         last = len(self.prepared.recipe.sizes()) - 1
         scene = self.prepared.scene
         gallery.draw_coalitions(self.folder, self.table, scene.content(last), scene.style(0, last), self.configs)

@@ -10,8 +10,8 @@ What all that means is `underpaint.explanation.result.conclude`'s to say.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -23,6 +23,7 @@ from underpaint.explanation import sanity_checks as sanity
 from underpaint.explanation.coalitions.paint import Painted, last_fall
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge, panel
 from underpaint.explanation.coalitions.table import Table
+from underpaint.explanation.coalitions.task import Several, several
 from underpaint.explanation.sanity_checks import accountant
 from underpaint.explanation.schemas import SettingsFile
 from underpaint.explanation.shapley import sampled
@@ -144,11 +145,8 @@ class Explaining:
         total = PAINTING * (1 + painting.network.anatomy.blocks * self.settings.sanity) + len(plan)
         for share in self._paint():
             yield Progress(share * PAINTING, total, "painting")
-        for place, (perturbation, mask) in enumerate(plan):
-            if (perturbation, mask) in self.table.rows:
-                continue
-            for share in self._coalition(perturbation, mask):
-                yield Progress(PAINTING + place + share, total, "coalitions")
+        for done in self._coalitions(plan):
+            yield Progress(PAINTING + done, total, "coalitions")
         if self.settings.sanity:
             for done in sanity.runs(painting, self.style_judge, self.folder):
                 yield Progress(PAINTING * (1 + done) + len(plan), total, "shuffled")
@@ -162,17 +160,50 @@ class Explaining:
             for step in steps:
                 yield self.session.recipe.share_done(step.scale, step.iteration + (not step.final))
 
-    def _coalition(self, perturbation: int, mask: int) -> Iterator[float]:
-        known: Painted | None = None
+    def _coalitions(self, plan: Sequence[tuple[int, int]]) -> Iterator[float]:
+        """Paints what is not in the table, in the plan's order; yields how many are done."""
+        with ExitStack() as stack:
+            keys = self._to_paint(plan)
+            ahead = several(self.prepared, self.table, read_facts(self.folder)["inputs"], keys, self.settings.judge)
+            if ahead is not None:
+                stack.callback(ahead.close)
+            for place, key in enumerate(plan):
+                if key in self.table.rows:
+                    continue
+                for share in self._coalition(key, ahead):
+                    yield place + share if ahead is None else len(plan) - len(keys) + ahead.done
+
+    def _to_paint(self, plan: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those that no other row is equal to, and that are not the run itself."""
+        found: dict[tuple[int, int], tuple[int, int]] = {}
+        there = {(perturbation, mask | self._idle) for perturbation, mask in self.table.rows}
+        for perturbation, mask in plan:
+            same = perturbation, mask | self._idle
+            if same not in there and not self._is_run(perturbation, mask):
+                found.setdefault(same, (perturbation, mask))
+        return list(found.values())
+
+    @property
+    def _idle(self) -> int:
+        """The layers of weight 0, which change nothing: with or without them it is the same run, to the last bit."""
         weights = self.session.recipe.style_layers
-        idle = sum(1 << i for i, layer in enumerate(self.players) if not weights[layer])
+        return sum(1 << i for i, layer in enumerate(self.players) if not weights[layer])
+
+    def _is_run(self, perturbation: int, mask: int) -> bool:
+        """Whether a coalition is the run itself, which stopped nowhere early either."""
+        whole = (1 << len(self.players)) - 1
+        return perturbation == 0 and mask | self._idle == whole and not self.session.recipe.stop
+
+    def _coalition(self, key: tuple[int, int], ahead: Several | None) -> Iterator[float]:
+        perturbation, mask = key
         for row in list(self.table.rows.values()):
-            if idle and row.perturbation == perturbation and row.mask | idle == mask | idle:
-                # A layer of weight 0 changes nothing: the same run, to the last bit.
+            if row.perturbation == perturbation and row.mask | self._idle == mask | self._idle:
                 self.table.add(replace(row, mask=mask))
                 return iter(())
-        if perturbation == 0 and mask == (1 << len(self.players)) - 1 and not self.session.recipe.stop:
-            # The run itself, which stopped nowhere early either.
+        if ahead is not None and key in ahead:
+            return ahead.enter(perturbation, mask)
+        known: Painted | None = None
+        if self._is_run(perturbation, mask):
             state = self.session.state
             assert state is not None
             known = Painted(state.result, last_fall([*state.totals, self.session.run.losses[TOTAL]]))

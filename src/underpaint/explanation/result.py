@@ -23,7 +23,7 @@ from underpaint.explanation.attribution import Attribution, Basis, RunFacts, by_
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Explaining
 from underpaint.explanation.shapley.exact import Estimate, Game
-from underpaint.explanation.shapley.players import label, mask_of
+from underpaint.explanation.shapley.players import label, mask_of, stem
 from underpaint.explanation.shapley.sampled import Order
 from underpaint.explanation.validation import State
 from underpaint.explanation.verdict import verdict
@@ -315,7 +315,8 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     gallery.draw_coalitions(folder, made.table, session.scene.content(last), style, made.groups)
     painted = {name: c.cpu().numpy() for name, c in account.items() if name not in (START, CLAMP)}
     change = np.sum([c.cpu().numpy() for name, c in account.items() if name != START], axis=0)
-    strides = {name: float(network.anatomy.layer(name.split("/")[1]).stride) if "/" in name else 1.0 for name in painted}
+    layers = {name: name.partition("/")[2] for name in painted}
+    strides = {name: float(network.anatomy.layer(layer).stride) if layer else 1.0 for name, layer in layers.items()}
     acted = spatial.acted(painted, change, strides)
     gallery.draw_ledger(folder, painted, acted, state.result[0].cpu().numpy())
     (folder / "sources").mkdir(exist_ok=True)
@@ -324,6 +325,6 @@ def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:
     for layer in made.players:
         source = spatial.sources(network, state.result, style, layer)
         collage = spatial.paint(source, style[0].permute(1, 2, 0).cpu().numpy(), (height, width))
-        gallery.save(folder / "sources" / f"{layer}.png", collage)
+        gallery.save(folder / "sources" / f"{stem(layer)}.png", collage)
         sources[layer] = source
     files.write_spatial(folder, files.Spatial((style.shape[2], style.shape[3]), sources, acted))

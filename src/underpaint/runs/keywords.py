@@ -32,6 +32,7 @@ class OptionFields(TypedDict, total=False):
     announce: Callable[[str], None] | None
     progress: Callable[[int, int | None], None] | None
     cores: Cores | None
+    workers: int
 
 
 class CarriedFields(OptionFields, total=False):

@@ -23,6 +23,7 @@ class Options:
         deterministic: the same bytes on CUDA too, at some cost.
         frames: how many intermediate pictures to keep.
         announce, progress: told about a download, in words and in bytes.
+        workers: how many processes paint coalitions at once, each with the caller's number of threads; more take more memory.
         cores: how the number of threads was chosen, for run.json alone; the number is PyTorch's own setting.
     """
 
@@ -33,6 +34,7 @@ class Options:
     announce: Callable[[str], None] | None = None
     progress: Callable[[int, int | None], None] | None = None
     cores: Cores | None = None
+    workers: int = 1
 
     def __post_init__(self) -> None:
         """Paths, NumPy's numbers and members of enumerations as Python's own."""
@@ -41,6 +43,7 @@ class Options:
             "device": plain(self.device),
             "deterministic": bool(self.deterministic),
             "frames": whole(self.frames, "frames", least=0),
+            "workers": whole(self.workers, "--workers", least=1),
         }
         for name, value in own.items():
             object.__setattr__(self, name, value)

@@ -1,16 +1,17 @@
-"""Painting coalitions one after the other: what they share is prepared once, and each is judged and kept as it is done."""
+"""Painting coalitions: what they share is prepared once, and each is judged and kept as it is done."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from underpaint import quality
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.coalitions.paint import Painted, paint
 from underpaint.explanation.coalitions.perturb import perturbed
-from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.explanation.coalitions.table import Row, Table, picture_of
 from underpaint.explanation.shapley.players import members
 from underpaint.imaging import images
 from underpaint.networks import registry
@@ -60,9 +61,20 @@ class Painter:
         yield from paint(scene.recipe, stages.__getitem__, active)
 
     def enter(self, table: Table, perturbation: int, mask: int, known: Painted | None = None) -> Iterator[float]:
-        """Paints a coalition, unless that is known, judges it and puts it into the table; yields how far it is, 0..1."""
+        """As `make`, and puts the row into the table."""
+        for step in self.make(table.folder, table.players, perturbation, mask, known):
+            if isinstance(step, Row):
+                table.add(step)
+            else:
+                yield step
+
+    def make(
+        self, folder: Path, players: Sequence[str], perturbation: int, mask: int, known: Painted | None = None
+    ) -> Iterator[float | Row]:
+        """Paints a coalition, unless that is known, judges it and writes its picture; yields how far it is, 0..1, and at last
+        its row."""
         begun = time.perf_counter()
-        for step in () if known is not None else self.paint(perturbation, members(mask, table.players)):
+        for step in () if known is not None else self.paint(perturbation, members(mask, players)):
             if isinstance(step, Painted):
                 known = step
             else:
@@ -70,12 +82,12 @@ class Painter:
         assert known is not None
         scene, stages, panel = self.scene(perturbation)
         outcomes = panel.outcomes(known.image, stages[-1].objective)
-        picture = table.picture(perturbation, mask)
-        path = table.folder / picture
+        picture = picture_of(perturbation, mask, players)
+        path = folder / picture
         path.parent.mkdir(parents=True, exist_ok=True)
         rgb, alpha = scene.finish(known.image)
         images.write(path, rgb, alpha=alpha)
-        table.add(Row(perturbation, mask, outcomes, known.last_fall, time.perf_counter() - begun, picture))
+        yield Row(perturbation, mask, outcomes, known.last_fall, time.perf_counter() - begun, picture)
 
 
 def open_judge(name: str, painting: Prepared) -> Network:

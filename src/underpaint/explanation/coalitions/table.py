@@ -16,7 +16,7 @@ from underpaint.captions import listed, short
 from underpaint.errors import UnderpaintError
 from underpaint.explanation.shapley.exact import Exact, Game
 from underpaint.explanation.shapley.noise import ratios
-from underpaint.explanation.shapley.players import label, mask_of, members
+from underpaint.explanation.shapley.players import label, mask_of, members, stem
 from underpaint.explanation.shapley.sampled import Order, Sampled
 from underpaint.quality.panel import HEADLINE, SEES
 from underpaint.storage import documents
@@ -26,6 +26,12 @@ PERTURBATION = "perturbation"
 LAST = ("last_fall", "seconds", "picture")
 PICTURE = re.compile(r"coalitions/(perturbation[1-9][0-9]*/)?[A-Za-z0-9_+:-]+\.png")
 """A picture within the folder."""
+
+
+def picture_of(perturbation: int, mask: int, players: Sequence[str]) -> str:
+    """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
+    inner = "" if perturbation == 0 else f"perturbation{perturbation}/"
+    return f"coalitions/{inner}{stem(label(mask, players))}.png"
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,8 @@ class Table:
         return Row(int(number), mask, outcomes, documents.number(last_fall), documents.number(seconds), picture)
 
     def picture(self, perturbation: int, mask: int) -> str:
-        """Where a coalition's pastiche goes: coalitions/NAME.png, those of a perturbation in a folder of their own."""
-        inner = "" if perturbation == 0 else f"perturbation{perturbation}/"
-        return f"coalitions/{inner}{label(mask, self.players)}.png"
+        """See `picture_of`."""
+        return picture_of(perturbation, mask, self.players)
 
     def add(self, row: Row) -> None:
         """Takes in a row and writes the file whole: the row counts once it is on disk."""

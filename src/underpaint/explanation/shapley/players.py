@@ -5,6 +5,8 @@ A coalition is a whole number whose bit i says whether player i takes part.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 
 from underpaint.errors import UnderpaintError
@@ -13,6 +15,9 @@ from underpaint.networks.anatomy import DEPTHS, Anatomy
 EXACT = 8
 """Players of which all subsets are run; more would be more than 256 runs. Of more, some are run: see `sampled`."""
 
+
+LONGEST, SAFE = 200, re.compile(r"[A-Za-z0-9_+:-]+")
+"""A name that is a file's as it is."""
 
 MOST = 16
 """Players that can be explained: as many layers as the largest network has."""
@@ -49,6 +54,14 @@ def label(mask: int, players: Sequence[str]) -> str:
     if mask == (1 << len(players)) - 1:
         return "all"
     return "+".join(members(mask, players)) or "none"
+
+
+def stem(name: str) -> str:
+    """A name as a file's, without its ending: itself where every system takes that, else a hash. Joined names of layers grow
+    beyond what a file's name may have, 255 bytes, and a layer's may have slashes and dots."""
+    if len(name) <= LONGEST and SAFE.fullmatch(name):
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def groups(players: Sequence[str], anatomy: Anatomy) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,199 @@
+"""A coalition as a task: everything that determines its row and its picture, so that any process can paint it, and again.
+
+What comes of one is a file of its own, `coalitions/NAME.json` beside the picture; the table's owner takes it in, in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from underpaint import quality
+from underpaint.errors import UnderpaintError
+from underpaint.execution import device
+from underpaint.execution.executor import Executor, Processes, Work, serve
+from underpaint.explanation.coalitions.painter import Painter, open_judge
+from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.recipe import Recipe, kept
+from underpaint.runs.folder import hashes_of, read_inputs
+from underpaint.runs.options import Options
+from underpaint.runs.prepared import Prepared
+from underpaint.runs.wish import Wish
+from underpaint.storage import documents
+from underpaint.storage.schemas import Count, Exact, Name
+
+
+@dataclass(frozen=True)
+class Task:
+    """One coalition under one perturbation.
+
+    Attributes:
+        recipe: the run's, its precision settled.
+        inputs: the pictures' hashes, by role.
+        judge: the network that judges.
+        perturbation, mask: which coalition, under which perturbation of the start.
+    """
+
+    recipe: Recipe
+    inputs: Mapping[str, str]
+    judge: str
+    perturbation: int
+    mask: int
+
+    @property
+    def digest(self) -> str:
+        """A stable hash, 64 hexadecimal digits: equal for equal tasks, whoever does them."""
+        inputs = [f"{role}={digest}" for role, digest in sorted(self.inputs.items())]
+        parts = [self.recipe.digest(), *inputs, self.judge, str(self.perturbation), str(self.mask)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class RowFile(Exact):
+    """What came of a task, beside its picture until it is in the table; `task` is its digest."""
+
+    perturbation: Count
+    mask: Count
+    outcomes: dict[Name, float]
+    last_fall: float
+    seconds: float
+    picture: Name
+    task: Name
+
+
+class Several:
+    """Coalitions that several processes paint ahead of the one who puts them into the table.
+
+    Args:
+        table: in the folder where the run's inputs are.
+        tasks: those that are to be painted, in the table's order.
+        executor: who does them.
+    """
+
+    def __init__(self, table: Table, tasks: Sequence[Task], executor: Executor) -> None:
+        self._table = table
+        # What a run that was stopped had painted ahead is there already.
+        self._left = [task for task in tasks if not file_of(table, task).exists()]
+        self._tasks = {(task.perturbation, task.mask): task for task in tasks}
+        self._shares = dict.fromkeys(self._tasks, 1.0) | {(task.perturbation, task.mask): 0.0 for task in self._left}
+        self._reports = executor.run([given(task) for task in self._left]) if self._left else iter(())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tasks
+
+    @property
+    def done(self) -> float:
+        """How many are painted, in part those that are being."""
+        return sum(self._shares.values())
+
+    def enter(self, perturbation: int, mask: int) -> Iterator[float]:
+        """Waits for a coalition and puts it into the table; yields `done` as it grows."""
+        key = perturbation, mask
+        while self._shares[key] < 1:
+            report = next(self._reports)
+            task = self._left[report.place]
+            self._shares[task.perturbation, task.mask] = report.share
+            yield self.done
+        row = taken(self._table, self._tasks[key])
+        if row is None:
+            path = file_of(self._table, self._tasks[key])
+            raise UnderpaintError(f"{path}: is not there any more; run the command again")
+        self._table.add(row)
+
+    def close(self) -> None:
+        """Ends what is still being painted."""
+        if isinstance(self._reports, Generator):
+            self._reports.close()
+
+
+def given(task: Task) -> dict[str, Any]:
+    """What a process needs to know of a task besides the setting."""
+    return {"perturbation": task.perturbation, "mask": task.mask, "digest": task.digest}
+
+
+def file_of(table: Table, task: Task) -> Path:
+    """Where what came of a task lies until it is in the table: beside its picture."""
+    return (table.folder / table.picture(task.perturbation, task.mask)).with_suffix(".json")
+
+
+def keep(folder: Path, row: Row, digest: str) -> None:
+    """Writes what came of a task; it counts once the file is there."""
+    documents.write_json((folder / row.picture).with_suffix(".json"), asdict(row) | {"task": digest})
+
+
+def taken(table: Table, task: Task) -> Row | None:
+    """What came of a task, its file removed; None where it was not done, or the file is damaged or another task's."""
+    path = file_of(table, task)
+    if not path.exists():
+        return None
+    found: Row | None = None
+    with suppress(UnderpaintError):
+        facts = documents.read_json(path, "it is painted again", RowFile)
+        picture = table.picture(task.perturbation, task.mask)
+        if (facts["task"], facts["picture"]) == (task.digest, picture) and (table.folder / picture).exists():
+            found = Row(**{name: facts[name] for name in Row.__dataclass_fields__})
+    path.unlink()
+    return found
+
+
+def several(
+    prepared: Prepared, table: Table, inputs: Sequence[Mapping[str, Any]], keys: Sequence[tuple[int, int]], judge: str
+) -> Several | None:
+    """The coalitions of a run, for as many processes of this machine as the options say; None where they are painted in this
+    one.
+
+    Args:
+        inputs: the run's, in run.json's words; they lie in the table's folder.
+        keys: (perturbation, mask), in the table's order.
+        judge: the network that judges.
+    """
+    options, folder = prepared.options, table.folder
+    if options.workers == 1:
+        return None
+    tasks = [Task(prepared.recipe, hashes_of(inputs), judge, *key) for key in keys]
+    setting = {
+        "folder": str(folder.resolve()),
+        "inputs": list(inputs),
+        "recipe": prepared.recipe.model_dump(mode="json"),
+        "judge": judge,
+        "weights": None if options.weights is None else str(options.weights.resolve()),
+        "device": str(prepared.device),
+    }
+    executor = Processes("underpaint.explanation.coalitions.task", setting, options.workers, torch.get_num_threads())
+    return Several(table, tasks, executor)
+
+
+def _opened(setting: Mapping[str, Any]) -> Work:
+    """In a process: opens networks and pictures once; then paints."""
+    folder = Path(setting["folder"])
+    recipe, weights = kept(setting["recipe"]), setting["weights"]
+    options = Options(weights=None if weights is None else Path(weights), device=setting["device"])
+    prepared = Prepared.of(Wish(recipe, read_inputs(folder, {"inputs": setting["inputs"]}), options))
+    lpips = quality.find_lpips(options.weights, prepared.device)
+    painter = Painter(prepared.scene, open_judge(setting["judge"], prepared), lpips)
+    inputs, players = hashes_of(setting["inputs"]), tuple(recipe.style_layers)
+
+    def work(asked: Mapping[str, Any]) -> Iterator[float]:
+        task = Task(prepared.recipe, inputs, setting["judge"], asked["perturbation"], asked["mask"])
+        if task.digest != asked["digest"]:
+            raise UnderpaintError(f"{folder}: was changed while it was painted; run the command again to go on")
+
+        def steps() -> Generator[float]:
+            for step in painter.make(folder, players, task.perturbation, task.mask):
+                if isinstance(step, Row):
+                    keep(folder, step, task.digest)
+                else:
+                    yield step
+
+        return device.stepwise(steps(), lambda: device.painting(prepared.device))
+
+    return work
+
+
+if __name__ == "__main__":
+    serve(_opened)
