@@ -44,7 +44,7 @@ from underpaint.runs.session import Session
 from underpaint.runs.wish import prepare
 
 THREADS = 2
-SIZE = 256
+SIZE, SMALL = 256, 128
 PRESET: Preset = "gatys"
 """The recipe that docs/explain.md's tables were painted with; it was the default then."""
 VARIANTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -150,6 +150,22 @@ def timing(args: argparse.Namespace) -> None:
     seconds, peak = time.perf_counter() - begun, float(answer.stdout.split()[-1])
     rows = len((folder / "coalitions.csv").read_text().splitlines()) - 1
     print(f"{rows} coalitions at {SIZE} px: {seconds:.0f} s, {peak:.2f} GiB")
+
+
+def workers(args: argparse.Namespace) -> None:
+    """The whole command, one process with all threads and as many processes with one each, in turns."""
+    _, pair = pairs(args.shared)[1]
+    taken: dict[int, list[float]] = {1: [], THREADS: []}
+    for turn in range(2):
+        for count in taken:
+            folder = args.out / f"workers-{int(time.time())}-{turn}-{count}"
+            words = ["explain", pair.content, pair.style, "--size", SMALL, "--out", folder, "--quiet", "--device", "cpu"]
+            words += ["--threads", THREADS // count, "--workers", count]
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "underpaint", *map(str, words)], check=True, capture_output=True)
+            taken[count].append(time.perf_counter() - begun)
+    alone, several = (min(seconds) for seconds in taken.values())
+    print(f"{SMALL} px: one process with {THREADS} threads {alone:.0f} s, {THREADS} processes with one each {several:.0f} s")
 
 
 def tables(args: argparse.Namespace) -> None:
@@ -404,6 +420,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "closure": closure,
     "cost": cost,
     "time": timing,
+    "workers": workers,
     "tables": tables,
     "faithfulness": faithfulness,
     "candidates": candidates,

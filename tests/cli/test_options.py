@@ -308,10 +308,11 @@ def check_shared(made):
 
 
 def test_explain(call, refused, prepared, workplace):
-    own = ["--seeds", "2", "--judge", "compact", "--sanity", "--out", "why"]
+    own = ["--seeds", "2", "--judge", "compact", "--sanity", "--workers", "2", "--out", "why"]
     code, _, err = call("explain", "content.png", "style.png", *flat(SHARED), *BESIDES, *own)
     assert code == 0, err
     check_shared(prepared.made.prepared)
+    assert prepared.made.prepared.options.workers == 2
     settings = json.loads((workplace / "why/explain.json").read_text())
     assert (settings["seeds"], settings["judge"], settings["sanity"]) == (2, "compact", True)
     assert prepared.quiet
@@ -342,10 +343,11 @@ def test_explain(call, refused, prepared, workplace):
 
 
 def test_ablate(call, refused, prepared, workplace):
-    own = ["--configs", "all,drop:relu1_1", "--judge", "compact", "--out", "ablation"]
+    own = ["--configs", "all,drop:relu1_1", "--judge", "compact", "--workers", "2", "--out", "ablation"]
     code, _, err = call("ablate", "content.png", "style.png", *flat(SHARED), *BESIDES, *own)
     assert code == 0, err
     check_shared(prepared.made.prepared)
+    assert prepared.made.prepared.options.workers == 2
     facts = json.loads((workplace / "ablation/ablation.json").read_text())
     assert list(facts["configs"]) == ["all", "drop:relu1_1"]
     assert (facts["judge"], facts["recipe"]["network"]) == ("compact", "vgg19")
