@@ -3,7 +3,7 @@
     python benchmarks/measures.py                        # all rows; one of them is painted
     python benchmarks/measures.py content canvas style   # some
 
-Two of the sample pictures, dunes × gale; needs nothing else, but LPIPS is left out where its weights are not at hand
+Two of the sample pictures, dunes × gale; needs nothing else, but LPIPS is left out where its weights are not available
 (`--weights`). Pictures are kept under `--out`.
 """
 

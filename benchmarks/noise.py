@@ -10,7 +10,7 @@ kept under `--out`, by size.
 
 Coverage: each table in turn is what a picture's explanation has, with eight coalitions of the next table as its repetitions.
 Its interval of a figure, widened by the error of the other tables' mean, should hold that mean 95 times in a hundred. The
-ratios are those of pictures that share neither photograph nor painting with the one at hand.
+ratios are those of pictures that share neither photograph nor painting with this one.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@
 # > **Which layer of the network painted what, how sure are we, and does it hold when that layer is taken away?**
 #
 # Run the cells from top to bottom. On a laptop with two cores all of it takes about ten minutes at 256 px; in Colab choose a GPU
-# runtime for larger pictures. Everything is kept in the folder `out/notebook`, and a cell that was interrupted goes on where it was.
+# runtime for larger pictures. Everything is kept in the folder `out/notebook`, and a cell that was interrupted resumes where it was.
 
 # %%
 import importlib.util

@@ -31,7 +31,7 @@ def command(*words: Word) -> str:
 
 
 def resume(folder: Path, weights: Path | None = None) -> str:
-    """The command that goes on with what a folder holds, with the weights that were named, if any were."""
+    """The command that resumes what a folder holds, with the weights that were named, if any were."""
     return command("resume", folder, *(() if weights is None else ("--weights", weights)))
 
 

@@ -150,7 +150,7 @@ class Recipe(BaseModel):
             iterate itself. Its decay is `average_decay` once it has seen that many.
         carry_moments: Adam's moments go along to the next size.
         stop: relative improvement of the total, over the last `patience` steps, under which a size ends; 0 never does.
-        content_layers, style_layers: weight by layer name; equal weights mean equal say. Those of the style
+        content_layers, style_layers: weight by layer name; equal weights count alike. Those of the style
             fall with depth by default: shallow layers set strokes and colours, deep ones paste the style's objects.
         content_weight, style_weight, color_weight, palette_weight, smoothness: weights of the kinds of terms.
         protect_weight: how many times the content's terms count where the mask of a protected part is white; needs that mask.

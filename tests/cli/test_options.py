@@ -384,7 +384,18 @@ def test_resume(call, refused, prepared, plain_run, fields_run, workplace):
     folder = shutil.copytree(workplace / "fields", workplace / "stopped")
     facts = json.loads((folder / "run.json").read_text())
     write_json(folder / "run.json", facts | {"status": "stopped"})
-    again = ["--weights", workplace / "tiny.safetensors", "--threads", "2", "--device", "cpu", "--quiet", "--json"]
+    again = [
+        "--weights",
+        workplace / "tiny.safetensors",
+        "--threads",
+        "2",
+        "--device",
+        "cpu",
+        "--workers",
+        "2",
+        "--quiet",
+        "--json",
+    ]
     code, _, err = call("resume", "stopped", *again)
     assert code == 0, err
     session = prepared.made

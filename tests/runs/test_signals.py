@@ -68,7 +68,7 @@ def stopped(tmp_path_factory):
 def test_a_signal_ends_it_as_ctrl_c_does(stopped, name):
     folder, code, (out, said) = stopped[name]
     assert (code, out) == (130, "")
-    assert said.splitlines()[-1].startswith("Stopped. Go on with: underpaint resume ")
+    assert said.splitlines()[-1].startswith("Stopped. Resume with: underpaint resume ")
     assert "Traceback" not in said
     assert facts(folder)["status"] == "stopped"
     assert {path.name for path in folder.iterdir()} == {path.name for path in stopped["SIGINT"][0].iterdir()}

@@ -72,7 +72,7 @@ def advance(made: Any, quiet: bool) -> None:
                     tenth = int(share * 10)
                     note(f"{share:.0%}, {state.doing}")
     except KeyboardInterrupt:
-        note(f"Stopped. Go on with: {resume(made.folder, made.prepared.options.weights)}")
+        note(f"Stopped. Resume with: {resume(made.folder, made.prepared.options.weights)}")
         raise typer.Exit(130) from None
 
 

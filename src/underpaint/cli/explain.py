@@ -72,7 +72,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the style of STYLE and explain it: which layer painted what, how sure that is, and whether it holds
-    when the layer is taken away. The same command goes on where it was stopped."""
+    when the layer is taken away. The same command resumes where it was stopped."""
     from underpaint.explanation import explaining
 
     fields, base = run_fields(
@@ -158,7 +158,7 @@ def ablate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Paint CONTENT in the style of STYLE with some of the style layers at a time. The same command goes on where it was
+    """Paint CONTENT in the style of STYLE with some of the style layers at a time. The same command resumes where it was
     stopped."""
     from underpaint.explanation import ablating
 

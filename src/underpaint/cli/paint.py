@@ -33,6 +33,7 @@ from underpaint.cli.options import (
     StyleLayers,
     Threads,
     Weights,
+    Workers,
 )
 from underpaint.cli.terminal import answer, app
 from underpaint.cli.work import ablate_on, explain_on, paint_on
@@ -169,17 +170,18 @@ def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of what was stopped or killed.")],
     device: Device = "auto",
     threads: Annotated[str, typer.Option(help="auto (as many as it had), or how many.")] = "auto",
+    workers: Workers = 1,
     weights: Weights = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run, an explanation or an ablation that was stopped or killed."""
+    """Resume a run, an explanation or an ablation that was stopped or killed."""
     from underpaint.explanation import ablating, explaining
     from underpaint.runs import start as runs
     from underpaint.runs.folder import SETTINGS
 
     folder = named(folder, "resume")
-    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder))
+    options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder, workers), workers)
     if (folder / SETTINGS).exists():
         explain_on(explaining.resume(folder, options), quiet, as_json)
         return

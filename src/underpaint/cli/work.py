@@ -22,7 +22,7 @@ def paint_on(session: Any, quiet: bool, as_json: bool) -> None:
             for step in steps:
                 show(step)
     except KeyboardInterrupt:
-        note(f"Stopped. Go on with: {resume(session.folder, session.options.weights)}")
+        note(f"Stopped. Resume with: {resume(session.folder, session.options.weights)}")
         raise typer.Exit(130) from None
     run = session.run
     if as_json:

@@ -5,7 +5,7 @@ one thread comes late each time and the others burn what it needs: two threads c
 our processes soon sleep when they wait, and take no more threads than there are cores free.
 
 What a run computes depends on the number of threads in its last digits. It is therefore chosen once, at the start, and a
-run that goes on keeps it. The number is a setting of the whole process: only processes of our own call `use`.
+run that is resumed keeps it. The number is a setting of the whole process: only processes of our own call `use`.
 """
 
 from __future__ import annotations

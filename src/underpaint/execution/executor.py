@@ -130,7 +130,7 @@ class _Pool:
     def gone(self, worker: int) -> str:
         """Why nothing more comes of a worker."""
         code = self.processes[worker].wait()
-        return f"a process that painted ended by itself (code {code}); run the command again to go on, with fewer --workers"
+        return f"a process that painted ended by itself (code {code}); run the command again to resume, with fewer --workers"
 
     def end(self) -> None:
         """Ends all of them, whatever they are doing."""

@@ -1,7 +1,7 @@
 """Ablating: the same run with some of its style layers, for a few configurations that are named.
 
 A folder holds ablation.json (recipe, inputs, configurations), the pictures, coalitions.csv as an explanation has it,
-ablation.csv (one row a configuration) and gallery.png. The same command goes on where it was stopped.
+ablation.csv (one row a configuration) and gallery.png. The same command resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def start(
     judge: str | None = None,
     **arguments: Unpack[Keywords],
 ) -> Ablating:
-    """Prepares an ablation, or goes on with the one in `out`.
+    """Prepares an ablation, or resumes the one in `out`.
 
     Args:
         content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.

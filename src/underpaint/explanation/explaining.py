@@ -1,4 +1,4 @@
-"""Explaining: what has to be painted for an explanation; each part goes on where it was stopped.
+"""Explaining: what has to be painted for an explanation; each part resumes where it was stopped.
 
 - paint: the run itself, in the folder as `stylize` makes it, followed by an `Account`;
 - coalitions: every subset of the style layers, or of many layers those of some orders, and some of them again from a
@@ -58,7 +58,7 @@ SIZE = 256
 
 @dataclass(frozen=True)
 class Settings:
-    """What an explanation is besides its run; part of the folder, and the same when it goes on.
+    """What an explanation is besides its run; part of the folder, and the same when it is resumed.
 
     Attributes:
         seeds: complete tables; the first is the run's own, the others begin perturbed. With one, `REPEATS` coalitions are
@@ -222,7 +222,7 @@ def start(
     permutations: int | None = None,
     **arguments: Unpack[Keywords],
 ) -> Explaining:
-    """Prepares an explanation, or goes on with the one in `out` if that is of the same run.
+    """Prepares an explanation, or resumes the one in `out` if that is of the same run.
 
     Args:
         content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.

@@ -71,7 +71,7 @@ class Explanation:
         folder = named(folder, "explanation")
         settings = explaining.read_settings(folder)
         if not (folder / files.VALIDATION).exists():
-            raise UnderpaintError(f"{folder}: this explanation is not finished; go on with it: {commands.resume(folder)}")
+            raise UnderpaintError(f"{folder}: this explanation is not finished; resume it: {commands.resume(folder)}")
         run = Run.load(folder)
         players = tuple(run.recipe.style_layers)
         found = {a.method: a for a in files.read_attributions(folder)}

@@ -1,6 +1,6 @@
 """The child process of a job: `python -m underpaint.jobs.child FOLDER` paints or explains, and tells how far it is.
 
-It goes on where it was stopped. It stops, keeping what there is, on SIGTERM or when its standard input ends: the parent holds
+It resumes where it was stopped. It stops, keeping what there is, on SIGTERM or when its standard input ends: the parent holds
 the other end, so that no child outlives it. Exit codes: 0 finished, 2 an error that is in error.txt, 3 stopped, 4 the disk is
 full.
 """

@@ -39,7 +39,7 @@ REST_SECONDS = 5.0
 """What follows a job that could not be begun or put down: a disk that is full is full for a while."""
 
 STOP_SECONDS = 60.0
-"""A child that has not stopped by then is killed; it goes on from its last checkpoint."""
+"""A child that has not stopped by then is killed; it resumes from its last checkpoint."""
 
 APART = 2
 """How many processes may read people's pictures at once."""
@@ -241,11 +241,11 @@ class Runner:
         return found
 
     def pause(self, job: Job) -> None:
-        """Halts a job and gives its memory back; `resume` goes on."""
+        """Halts a job and gives its memory back; `resume` continues it."""
         self._halt(job, "paused")
 
     def stop(self, job: Job) -> None:
-        """Ends a job; what there is is kept, and `resume` may still go on."""
+        """Ends a job; what there is is kept, and `resume` may still continue it."""
         self._halt(job, "stopped")
 
     def _halt(self, job: Job, state: State) -> None:

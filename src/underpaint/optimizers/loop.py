@@ -1,7 +1,7 @@
 """The optimiser: from the coarsest size to the finest, one `Step` at a time.
 
 It knows nothing of files, progress bars or pages. Whoever iterates decides what to do with a step, and may stop at
-any of them; `State` is all that is needed to go on later. A step makes a new `State` and leaves the one before as it was, so
+any of them; `State` is all that is needed to resume later. A step makes a new `State` and leaves the one before as it was, so
 that whoever is interrupted in the middle of a step still has that.
 """
 
@@ -140,7 +140,7 @@ def optimise(
     Args:
         recipe: see `Recipe`.
         stage: makes the objective at a scale; called once a scale, in order.
-        state: where to go on; None to begin.
+        state: where to resume; None to begin.
         apart: keep the terms' gradients apart: every step then has its `parts`.
         norms_every: the terms' gradients are measured at every so many steps; 0 for never.
 

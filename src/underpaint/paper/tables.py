@@ -110,7 +110,7 @@ def ablation(e: Evidence) -> Table:
     found = {name: e.table.rows.get((0, mask_of(layers, e.players))) for name, layers in e.configs.items()}
     known = {name: row for name, row in found.items() if row is not None}
     if not known:
-        raise UnderpaintError(f"{e.folder}: no named configuration is painted yet; run the command again to go on")
+        raise UnderpaintError(f"{e.folder}: no named configuration is painted yet; run the command again to resume")
     judges = list(next(iter(known.values())).outcomes)
     halves = {j: _spread(e, j) for j in judges}
     rows = [[escape(name), *(figure(row.outcomes[j], halves[j]) for j in judges)] for name, row in known.items()]

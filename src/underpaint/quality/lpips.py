@@ -1,4 +1,4 @@
-"""LPIPS: how alike two pictures are to a network whose say was fitted to people's."""
+"""LPIPS: how alike two pictures are to a network whose weights were fitted to people's judgements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _head(place: int) -> str:
 
 
 class Lpips:
-    """LPIPS v0.1, SqueezeNet form: how far apart two pictures are to a network whose say was fitted to people's.
+    """LPIPS v0.1, SqueezeNet form: how far apart two pictures are to a network that was fitted to people's judgements.
 
         d(a, b) = Σ_l mean_p Σ_c w_lc (â_lpc − b̂_lpc)²,    â_lp = a_lp / (‖a_lp‖ + 1e-10)
 
@@ -149,7 +149,7 @@ def load_lpips(path: Path, device: torch.device | str = "cpu") -> Lpips:
 
 
 def find_lpips(given: Path | None = None, device: torch.device | str = "cpu") -> Lpips | None:
-    """LPIPS if `lpips_squeeze.safetensors` is at hand, else None. Contacts no host.
+    """LPIPS if `lpips_squeeze.safetensors` is available, else None. Contacts no host.
 
     Args:
         given: the file or a folder, looked at first; then `$UNDERPAINT_WEIGHTS` and the cache, as for the networks. A

@@ -24,7 +24,7 @@ class Panel:
         style: the headline and its depths.
         patches: without a network.
         content: (1, 3, H, W), what `lpips` and `ssim` compare with.
-        lpips: None where its weights are not at hand.
+        lpips: None where its weights are not available.
     """
 
     style: StyleJudge

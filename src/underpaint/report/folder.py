@@ -128,14 +128,14 @@ class Evidence:
         """The coalitions that are painted."""
         found = Table(self.folder, self.players)
         if not found.rows:
-            raise UnderpaintError(f"{self.folder / COALITIONS}: no coalition is painted yet; run the command again to go on")
+            raise UnderpaintError(f"{self.folder / COALITIONS}: no coalition is painted yet; run the command again to resume")
         return found
 
     def painted(self, mask: int) -> np.ndarray:
         """(H, W, 3): the pastiche of a coalition."""
         row = self.table.rows.get((0, mask))
         if row is None:
-            raise UnderpaintError(f"{self.folder / COALITIONS}: not all coalitions are there; run the command again to go on")
+            raise UnderpaintError(f"{self.folder / COALITIONS}: not all coalitions are there; run the command again")
         return images.read(self.folder / row.picture, min_side=1).rgb
 
     @cached_property
@@ -196,5 +196,5 @@ class Evidence:
         """Raises if the folder is of an explanation that has not come to its end."""
         if self.kind == "explain" and not (self.folder / files.VALIDATION).exists():
             raise UnderpaintError(
-                f"{self.folder}: this explanation is not finished; go on with it: {commands.resume(self.folder)}"
+                f"{self.folder}: this explanation is not finished; resume it: {commands.resume(self.folder)}"
             )

@@ -123,7 +123,7 @@ class Sections:
         }
 
     def _apart(self, a: np.ndarray, b: np.ndarray) -> str:
-        """How far apart two pictures are, in words: LPIPS where its weights are at hand, else 1 − SSIM."""
+        """How far apart two pictures are, in words: LPIPS where its weights are available, else 1 − SSIM."""
         import torch
 
         from underpaint import quality
@@ -152,7 +152,7 @@ class Sections:
     def ablation(self) -> dict[str, Any]:
         cards = [card for name in self.e.configs if (card := self.attempt(lambda n=name: self._card(n))) is not None]  # type: ignore[misc]
         if not cards:
-            raise UnderpaintError(f"{self.e.folder}: no named configuration is painted yet; run the command again to go on")
+            raise UnderpaintError(f"{self.e.folder}: no named configuration is painted yet; run the command again to resume")
         judges = list(cards[0]["outcomes"])
         return {"cards": cards, "judges": judges, "headline": HEADLINE, "sees": SEES}
 

@@ -31,7 +31,7 @@ OLDER = ("underpaint checkpoint 1", "underpaint checkpoint 2")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that it takes to go on with a run.
+    """All that it takes to resume a run.
 
     Attributes:
         state: the optimiser's.

@@ -22,14 +22,14 @@ def check_free(folder: Path) -> None:
 def _instead(folder: Path) -> str:
     """What can be done with what a folder holds, as a command that does it."""
     if any((folder / name).exists() for name in ("explain.json", "ablation.json")):
-        return f", or go on with it: {commands.resume(folder)}"
+        return f", or resume it: {commands.resume(folder)}"
     try:
         facts = read_facts(folder)
         if facts["status"] == "finished":
             return f", or carry it to a larger size: {commands.carry(folder, recipe_of(facts, folder).size)}"
     except (UnderpaintError, KeyError):
         return ""
-    return f", or go on with it: {commands.resume(folder)}"
+    return f", or resume it: {commands.resume(folder)}"
 
 
 def create_folder(folder: Path) -> None:

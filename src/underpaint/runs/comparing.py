@@ -221,7 +221,7 @@ def _read(item: Path, content: Picture | None, style: Picture | None) -> _Item:
 def _read_run(folder: Path) -> _Item:
     facts = read_facts(folder)
     if not (folder / PASTICHE).is_file():
-        raise UnderpaintError(f"{folder}: holds no {PASTICHE} yet; leave it out, or go on with it: {commands.resume(folder)}")
+        raise UnderpaintError(f"{folder}: holds no {PASTICHE} yet; leave it out, or resume it: {commands.resume(folder)}")
     try:
         recipe, pictures = recipe_of(facts, folder), read_inputs(folder, facts)
         pictures = seen(recipe, pictures)

@@ -209,7 +209,7 @@ def read_history(path: Path, *, before: int | None = None, last: int | None = No
 
     Args:
         before: leaves out that step and all after it, in whatever state they are.
-        last: the step that it has to end with; None where it goes on.
+        last: the step that it has to end with; None where it is resumed.
 
     Raises:
         UnderpaintError: missing, damaged, or of another end.

@@ -64,12 +64,12 @@ class Session:
     """A run being painted. Iterate over it for its steps; afterwards `run` is there.
 
     Stopping early (leaving the loop, Ctrl-C, an error) keeps what there is: the folder then holds a
-    checkpoint and the picture as it stands, and `resume` goes on. `run` is the picture as it stands at any moment.
+    checkpoint and the picture as it stands, and `resume` continues it. `run` is the picture as it stands at any moment.
 
     Args:
         prepared: the scene, and all that it was made with.
         owner: of the folder where it is kept, which `create_folder` made; None keeps it in memory only.
-        begun: where to go on.
+        begun: where to resume.
         known: history so far.
 
     Attributes:

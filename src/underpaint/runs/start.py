@@ -85,14 +85,14 @@ def stylize(
 
 
 def resume(folder: str | Path, options: Options | None = None) -> Session:
-    """Prepares to go on with a run that was stopped or killed; ends with the same bytes as an undisturbed one.
+    """Prepares to resume a run that was stopped or killed; ends with the same bytes as an undisturbed one.
 
     Raises:
         UnderpaintError: not a run folder, a finished run, or pictures or weights that are not the run's own.
     """
     folder = named(folder, "resume")
     if (folder / SETTINGS).exists():
-        raise UnderpaintError(f"{folder}: is an explanation; go on with it: {commands.resume(folder)}")
+        raise UnderpaintError(f"{folder}: is an explanation; resume it: {commands.resume(folder)}")
     facts = read_facts(folder)
     if facts["status"] == "finished":
         size = recipe_of(facts, folder).size
@@ -179,7 +179,7 @@ def carry_on(
     facts = read_facts(folder)
     recipe = recipe_of(facts, folder)
     if facts["status"] != "finished":
-        raise UnderpaintError(f"--from {folder}: this run is not finished; first go on with it: {commands.resume(folder)}")
+        raise UnderpaintError(f"--from {folder}: this run is not finished; first resume it: {commands.resume(folder)}")
     if "start" in given:
         raise UnderpaintError("--start: a run that is carried on starts at its own picture; leave this out")
     if size <= recipe.size:

@@ -17,7 +17,7 @@ LOCK = ".lock"
 """The file that is locked; empty, and gone when nobody owns the folder. (After a kill -9 it may lie there, unlocked.)"""
 
 STATE = ("run.json", "checkpoint.safetensors", "explain.json", "coalitions.csv", "sanity.csv", "ablation.json")
-"""What commands go on from."""
+"""What commands resume from."""
 
 BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 POLL_SECONDS = 0.05

@@ -1,6 +1,6 @@
 """The table of coalitions on disk: coalitions.csv, one row a coalition, and each one's pastiche beside it.
 
-A row is there as soon as its coalition is painted and judged; a run that is stopped or killed goes on with the next.
+A row is there as soon as its coalition is painted and judged; a run that is stopped or killed resumes with the next.
 """
 
 from __future__ import annotations

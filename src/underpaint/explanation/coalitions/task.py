@@ -181,7 +181,7 @@ def _opened(setting: Mapping[str, Any]) -> Work:
     def work(asked: Mapping[str, Any]) -> Iterator[float]:
         task = Task(prepared.recipe, inputs, setting["judge"], asked["perturbation"], asked["mask"])
         if task.digest != asked["digest"]:
-            raise UnderpaintError(f"{folder}: was changed while it was painted; run the command again to go on")
+            raise UnderpaintError(f"{folder}: was changed while it was painted; run the command again to resume")
 
         def steps() -> Generator[float]:
             for step in painter.make(folder, players, task.perturbation, task.mask):

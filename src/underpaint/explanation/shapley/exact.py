@@ -26,7 +26,7 @@ FAMILY_WISE = 0.05
 ROUNDING = 1e-9
 """Of the largest value: a smaller difference may be the order of summation."""
 
-INCOMPLETE = "coalitions: the table is not complete; run `underpaint explain` again to go on with it"
+INCOMPLETE = "coalitions: the table is not complete; run `underpaint explain` again to resume it"
 
 
 @cache
