@@ -1,8 +1,10 @@
 """Another package adds by entry points: a network, a statistic and an optimiser paint, judge, are kept and are explained."""
 
 import os
+import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 import underpaint
 from tests.helpers import refused
 from underpaint.explanation.attribution import ATTRIBUTIONS
+from underpaint.explanation.coalitions import task
 from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, TERMS
 from underpaint.losses.statistics import statistic
 from underpaint.networks import registry
@@ -157,6 +160,48 @@ def test_a_term_weighs_in_the_recipe_and_in_the_history(pair, tmp_path):
     assert free.recipe.digest() != held.recipe.digest()
     refused(lambda: make({"terms": {"brigthness": 1}}), "terms", "'brightness'")
     refused(lambda: make({"terms": {"style": 1}}), "terms", "fields of its own")
+
+
+def test_an_observer_sees_every_step_and_loses_nothing_of_a_run_that_was_stopped(pair, tmp_path):
+    from example_observer import HeldBack
+
+    def painted(folder, most=None):
+        session = underpaint.start(*pair, out=folder, **FIELDS) if not folder.exists() else underpaint.resume(folder)
+        seen = HeldBack()
+        session.follow({"held back": seen})
+        with closing(iter(session)) as steps:
+            for step in steps:
+                if step.step == most:
+                    break
+        return seen.largest
+
+    whole = painted(tmp_path / "whole")
+    assert whole > 0
+    begun = painted(tmp_path / "stopped", 2)
+    assert painted(tmp_path / "stopped") == whole >= begun
+
+
+def test_an_executor_does_tasks_somewhere_else(pair, tmp_path):
+    """The rows and pictures are those of a run without it."""
+    from example_executor import InThisProcess
+
+    fields = FIELDS | {"style_layers": {"stem": 1, "block1": 1}}
+    alone = underpaint.explain(*pair, out=tmp_path / "alone", **fields)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "Processes", lambda module, setting, count, threads: InThisProcess(setting))
+        found = underpaint.explain(*pair, out=tmp_path / "why", workers=2, **fields)
+    assert {key: row.outcomes for key, row in found.table.rows.items()} == {
+        k: r.outcomes for k, r in alone.table.rows.items()
+    }
+    assert list(found.table.rows) == list(alone.table.rows)
+
+
+def test_the_page_shows_the_examples_as_they_are():
+    page = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
+    shown = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    assert sorted(shown) == sorted(file.read_text(encoding="utf-8") for file in EXAMPLE.glob("*.py"))
+    for group in (door.group for door in DOORS):
+        assert f"`{group}`" in page
 
 
 def test_the_command_line_knows_them_too(pair, tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -23,7 +23,13 @@ class Memory:
 
 
 class Observer(Protocol):
-    """Sees every step of a run, which keeps the terms' gradients apart for it (`Step.parts`)."""
+    """Sees every step of a run.
+
+    Attributes:
+        apart: it needs the terms' gradients one by one (`Step.parts`), which costs a way back for each.
+    """
+
+    apart: ClassVar[bool]
 
     def see(self, step: Step) -> None:
         """A step that was just made."""

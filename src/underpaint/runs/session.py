@@ -138,7 +138,8 @@ class Session:
         self._history = [row for row in self.history if row.step < reached]  # the last look is taken again
         self._restore()
         begun = time.perf_counter() - self._now.seconds
-        for step in optimise(self.recipe, self.scene.stage, self._now.state, apart=bool(self._observers)):
+        apart = any(observer.apart for observer in self._observers.values())
+        for step in optimise(self.recipe, self.scene.stage, self._now.state, apart=apart):
             for observer in self._observers.values():
                 observer.see(step)
             memories = {name: observer.state() for name, observer in self._observers.items()}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -48,6 +49,8 @@ class Ledger:
         moments: (T, 3, H, W) float64, what `Move.follow` remembers (Adam's first moment of each term); None for L-BFGS.
         last: (T + 1, 3, H, W) float64, what the last step added to the columns and to clamp; not kept in checkpoints.
     """
+
+    apart: ClassVar[bool] = True
 
     terms: tuple[str, ...] = ()
     entries: torch.Tensor = field(default_factory=_nothing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -28,6 +29,8 @@ class Account:
         halfway: the place and the step count of the last size after which κ is taken the first time.
         kappa_half: κ then.
     """
+
+    apart: ClassVar[bool] = True
 
     ledger: Ledger
     cross: CrossMatrix

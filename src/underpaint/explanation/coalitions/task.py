@@ -168,7 +168,7 @@ def several(
     return Several(table, tasks, executor)
 
 
-def _opened(setting: Mapping[str, Any]) -> Work:
+def opened(setting: Mapping[str, Any]) -> Work:
     """In a process: opens networks and pictures once; then paints."""
     folder = Path(setting["folder"])
     recipe, weights = kept(setting["recipe"]), setting["weights"]
@@ -196,4 +196,4 @@ def _opened(setting: Mapping[str, Any]) -> Work:
 
 
 if __name__ == "__main__":
-    serve(_opened)
+    serve(opened)
