@@ -16,7 +16,7 @@ from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.shapley.exact import Game
 from underpaint.networks.anatomy import Anatomy
 from underpaint.recipe import Recipe
-from underpaint.runs.convergence import COLOURS, MARKS
+from underpaint.runs.convergence import COLOURS, MARKS, begins
 from underpaint.runs.folder import TOTAL, Row
 
 POINTS = ("", "o", "s", "^", "v", "D", "x")
@@ -56,10 +56,7 @@ def convergence(figure: Any, history: Sequence[Row], recipe: Recipe, scale: str 
         look |= {"ls": MARKS[number % len(MARKS)], "marker": POINTS[number % len(POINTS)], "ms": 2.5}
         every = (0.02 * number % 0.1, 0.1)
         axes.plot(*zip(*points, strict=True), label=short(name), markevery=every, **look)
-    begins: dict[int, int] = {}
-    for row in history:
-        begins.setdefault(row.scale, row.step)
-    for place, step in begins.items():
+    for place, step in begins(history).items():
         axes.axvline(step, color=_ink(), lw=0.5, alpha=0.4)
         axes.annotate(f"{recipe.sizes()[place]}", (step, 1), xycoords=("data", "axes fraction"), fontsize=6, va="top")
     axes.set(yscale=scale, xlabel="step", ylabel="loss (total: weighted)")

@@ -77,11 +77,16 @@ def _label(axes: Any, what: str, series: Any) -> None:
     axes.legend(frameon=False, fontsize=7, ncols=2)
 
 
-def _mark_scales(axes: Any, history: Sequence[Row], recipe: Recipe) -> None:
-    begins: dict[int, int] = {}
+def begins(history: Sequence[Row]) -> dict[int, int]:
+    """The first step of each size, by its place in the recipe's sizes."""
+    found: dict[int, int] = {}
     for row in history:
-        begins.setdefault(row.scale, row.step)
-    for scale, step in begins.items():
+        found.setdefault(row.scale, row.step)
+    return found
+
+
+def _mark_scales(axes: Any, history: Sequence[Row], recipe: Recipe) -> None:
+    for scale, step in begins(history).items():
         axes.axvline(step, color="0.8", lw=0.8, zorder=0)
         place = (step, 1.0)
         axes.annotate(
