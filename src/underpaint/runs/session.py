@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,12 @@ class Moment:
         seconds: how long it has been running.
         observers: what each had to remember.
         rows: how many rows of history there are.
-        step: the last one, without its gradients and its move; None if it was not made here.
     """
 
     state: State | None = None
     seconds: float = 0.0
     observers: Mapping[str, Memory] = field(default_factory=dict)
     rows: int = 0
-    step: Step | None = None
 
 
 class Session:
@@ -91,7 +89,7 @@ class Session:
         self._history: list[Row] = list(known)
         self._now = Moment() if begun is None else Moment(begun.state, begun.seconds, begun.observers, len(known))
         self.facts: dict[str, Any] = {}
-        self._observers: dict[str, Observer] = {}
+        self._observers = self._own_observers()
 
     def __repr__(self) -> str:
         done = 0 if self._now.state is None else self._now.state.step
@@ -104,8 +102,14 @@ class Session:
 
         Called before the first step, when each gets back what the checkpoint has under its name.
         """
-        self._observers = dict(observers)
+        self._observers = self._own_observers() | dict(observers)
         self._restore()
+
+    def _own_observers(self) -> dict[str, Observer]:
+        """Whoever keeps frames, where that is asked for."""
+        if not self.options.frames or self.folder is None:
+            return {}
+        return {"frames": timelapse.Frames(self.folder, self.steps, self.options.frames, self.scene.finish)}
 
     @property
     def remembered(self) -> frozenset[str]:
@@ -145,8 +149,7 @@ class Session:
             memories = {name: observer.state() for name, observer in self._observers.items()}
             seconds = time.perf_counter() - begun
             self._history += rows(step, seconds)
-            last = replace(step, parts={}, move=None, arrival=None)
-            self._now = Moment(step.state, seconds, memories, len(self._history), last)
+            self._now = Moment(step.state, seconds, memories, len(self._history))
             yield step
 
     def _recorded(self, owner: Owner) -> Generator[Step]:
@@ -163,7 +166,6 @@ class Session:
                 with closing(self._steps()) as steps:
                     for step in steps:
                         history.add(self._history[-1 - len(step.terms) :])
-                        self._keep_frame(folder)
                         if step.scale_done or time.monotonic() > due:
                             begun = time.monotonic()
                             history.sync()
@@ -175,11 +177,6 @@ class Session:
             finally:
                 history.close()
                 self._close(folder, done)
-
-    def _keep_frame(self, folder: Path) -> None:
-        """The last step's picture, if it is to be kept."""
-        if self.options.frames and self._now.step is not None:
-            timelapse.keep(folder, self._now.step, self.steps, self.options.frames, self.scene.finish)
 
     def _describe(self, folder: Path) -> dict[str, Any]:
         """run.json at the start, before anything is known of the end."""
@@ -218,7 +215,6 @@ class Session:
             write_facts(folder, self.facts)
             return
         write_history(folder / "history.csv", self.history)
-        self._keep_frame(folder)
         self._checkpoint(folder)
         run = self.run
         run.save(folder / "pastiche.png")

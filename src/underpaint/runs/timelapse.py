@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from PIL import Image
 
 from underpaint.imaging import images
 from underpaint.optimizers.loop import Step
+from underpaint.runs.observer import Memory
 from underpaint.storage.files import write_bytes
 
 FILM_SIZE = 512
@@ -19,19 +22,39 @@ MILLISECONDS = 120
 LAST_MILLISECONDS = 1500
 
 
-def keep(
-    folder: Path,
-    step: Step,
-    steps: int,
-    frames: int,
-    finish: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray | None]],
-) -> None:
-    """Writes frames/000123.png if this step is one of `frames` evenly spaced ones of `steps`, or the last."""
-    if not step.final and (step.step * frames) // steps == ((step.step - 1) * frames) // steps:
-        return
-    (folder / "frames").mkdir(exist_ok=True)
-    rgb, _ = finish(step.image)
-    images.write(folder / "frames" / f"{step.step:06}.png", rgb)
+@dataclass(frozen=True)
+class Frames:
+    """Keeps intermediate pictures: an `Observer` that has nothing to remember, for what it makes lies in the folder.
+
+    Attributes:
+        folder: the run's.
+        steps: how many the whole run has.
+        count: how many pictures to keep of them, evenly spaced, besides the last.
+        finish: the optimiser's picture as the pastiche.
+    """
+
+    apart: ClassVar[bool] = False
+
+    folder: Path
+    steps: int
+    count: int
+    finish: Callable[[torch.Tensor], tuple[np.ndarray, np.ndarray | None]]
+
+    def see(self, step: Step) -> None:
+        """Writes frames/000123.png, the picture after step 123, if it is one of those."""
+        number = step.step
+        if not step.final and (number * self.count) // self.steps == ((number - 1) * self.count) // self.steps:
+            return
+        (self.folder / "frames").mkdir(exist_ok=True)
+        rgb, _ = self.finish(step.image)
+        images.write(self.folder / "frames" / f"{number:06}.png", rgb)
+
+    def state(self) -> Memory:
+        """Nothing."""
+        return Memory()
+
+    def restore(self, memory: Memory, image: torch.Tensor | None) -> None:
+        """Nothing is to be done: a step that is made again makes the same file."""
 
 
 def make(folder: Path) -> None:
