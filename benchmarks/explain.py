@@ -34,7 +34,8 @@ from underpaint.explanation.account.ledger import Ledger
 from underpaint.explanation.account.observer import kappa
 from underpaint.explanation.attribution import TIE, judge_cosine
 from underpaint.explanation.coalitions.painter import open_judge, panel
-from underpaint.explanation.result import Explanation, conclude
+from underpaint.explanation.conclude import conclude
+from underpaint.explanation.result import Explanation
 from underpaint.explanation.shapley.exact import Exact, shapley_weights
 from underpaint.explanation.validation import concordance
 from underpaint.optimizers.loop import optimise

@@ -30,12 +30,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from underpaint import cli
-from underpaint.explanation import ablating, explaining, result
+from underpaint.explanation import ablating, conclude, explaining
 from underpaint.imaging import faces
 from underpaint.report import page
 from underpaint.runs import start
 
-IMPORTED = ablating, explaining, result, faces, start, page
+IMPORTED = ablating, conclude, explaining, faces, start, page
 TIMED = ("run.json", "checkpoint.safetensors", "report.html")
 MOST = 4
 """Kills of one folder before it is left to end."""

@@ -115,7 +115,7 @@ for name, value in run.losses.items():
 
 # %%
 from underpaint.explanation import explaining
-from underpaint.explanation.result import conclude
+from underpaint.explanation.conclude import conclude
 
 made = explaining.start(content, style, out=OUT, size=SIZE, preset=PRESET)
 shown = display(Markdown("…"), display_id=True)

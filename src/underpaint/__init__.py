@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from underpaint.errors import UnderpaintError
     from underpaint.explanation.ablating import Ablation, ablate
-    from underpaint.explanation.result import Explanation, explain
+    from underpaint.explanation.conclude import explain
+    from underpaint.explanation.result import Explanation
     from underpaint.imaging.images import Picture
     from underpaint.optimizers.loop import Step
     from underpaint.recipe import Recipe
@@ -25,7 +26,7 @@ _HOME = {
     "Ablation": "explanation.ablating",
     "Explanation": "explanation.result",
     "ablate": "explanation.ablating",
-    "explain": "explanation.result",
+    "explain": "explanation.conclude",
     "UnderpaintError": "errors",
     "Picture": "imaging.images",
     "Step": "optimizers.loop",

@@ -28,7 +28,7 @@ from underpaint.explanation.attribution import Attribution
 from underpaint.explanation.coalitions.paint import Painted, paint
 from underpaint.explanation.coalitions.perturb import perturbed
 from underpaint.explanation.coalitions.table import Table
-from underpaint.explanation.result import conclude
+from underpaint.explanation.conclude import conclude
 from underpaint.explanation.shapley.exact import Exact
 from underpaint.explanation.shapley.noise import Noise
 from underpaint.explanation.validation import Checks, concordance, deletion_curve, deletions, faithfulness, state_of

@@ -13,7 +13,7 @@ from tests.conftest import random_tensors
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import explaining
 from underpaint.explanation.attribution import Attribution, of_game
-from underpaint.explanation.result import conclude
+from underpaint.explanation.conclude import conclude
 from underpaint.explanation.shapley.exact import Exact, shapley_weights
 from underpaint.explanation.shapley.noise import Noise
 from underpaint.explanation.shapley.players import groups, mask_of, repeated

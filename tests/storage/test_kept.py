@@ -14,7 +14,7 @@ import underpaint
 from underpaint import recipe
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import explaining
-from underpaint.explanation.result import conclude
+from underpaint.explanation.conclude import conclude
 from underpaint.recipe import Recipe, make
 from underpaint.report import page
 

@@ -19,7 +19,7 @@ import underpaint
 from tests.helpers import refused
 from underpaint.cli import app
 from underpaint.explanation import explaining
-from underpaint.explanation.result import conclude
+from underpaint.explanation.conclude import conclude
 from underpaint.jobs.runner import Runner
 from underpaint.storage.files import sweep, write_bytes
 from underpaint.storage.owner import Owner

@@ -55,7 +55,7 @@ def _cores(session: Any) -> str:
 
 def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
     """Runs an explanation to its end and says what was found."""
-    from underpaint.explanation.result import conclude
+    from underpaint.explanation.conclude import conclude
     from underpaint.report import page
     from underpaint.runs.estimate import duration, estimate
 

@@ -5,7 +5,7 @@
   perturbed start;
 - shuffled, when asked for: the run with the network's weights permuted.
 
-What all that means is `underpaint.explanation.result.conclude`'s to say.
+What all that means is `underpaint.explanation.conclude.conclude`'s to say.
 """
 
 from __future__ import annotations

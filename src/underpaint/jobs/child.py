@@ -131,7 +131,7 @@ def stylize(job: Job, order: Order, stopping: threading.Event) -> bool:
 def explain(job: Job, order: Order, stopping: threading.Event) -> bool:
     """Paints and explains; whether it came to its end."""
     from underpaint.explanation import explaining
-    from underpaint.explanation.result import conclude
+    from underpaint.explanation.conclude import conclude
     from underpaint.report import page
 
     teller = Teller(job)
