@@ -12,7 +12,7 @@ import underpaint
 from tests.conftest import random_tensors
 from underpaint.errors import UnderpaintError
 from underpaint.explanation import explaining
-from underpaint.explanation.attribution import Attribution, of_game
+from underpaint.explanation.attribution import Attribution, shapley
 from underpaint.explanation.conclude import conclude
 from underpaint.explanation.shapley.exact import Exact, shapley_weights
 from underpaint.explanation.shapley.noise import Noise
@@ -74,7 +74,7 @@ def test_a_sample_shares_out_the_whole_fall():
     game = sampled(v)
     assert phi(game).sum() == pytest.approx(v[-1] - v[0], abs=1e-12)
     assert not np.allclose(phi(game), shapley_weights(9) @ v, atol=1e-3)
-    assert of_game(game)[2].residual < 1e-12
+    assert shapley(game).residual < 1e-12
 
 
 def test_where_players_interact_two_by_two_a_pair_of_orders_is_exact():

@@ -45,6 +45,12 @@ def facts(folder):
     return json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
 
+def _heard():
+    """In the child: tests that run in the background, or under nohup, hand on that these are ignored."""
+    for name in SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """A run for each signal, ended by it: its folder, exit code, and what it said."""
@@ -56,6 +62,7 @@ def stopped(tmp_path_factory):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heard,
         ) as process:
             painted(folder, process)
             process.send_signal(getattr(signal, name))
