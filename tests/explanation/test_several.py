@@ -13,7 +13,7 @@ import underpaint
 from tests.conftest import write_pair, write_tiny_weights
 from tests.helpers import refused
 from underpaint.explanation.coalitions.table import Row, Table
-from underpaint.explanation.coalitions.task import Task, file_of, keep, taken
+from underpaint.explanation.coalitions.task import Task, file_of, found, keep
 from underpaint.explanation.shapley.players import MOST, label, stem
 from underpaint.recipe import make
 
@@ -53,8 +53,10 @@ def test_several_processes_give_the_same_bytes(given, alone, tmp_path):
     same(underpaint.explain(*pair, out=tmp_path / "why", workers=2, **fields).folder, alone)
 
 
-def test_killed_in_the_middle_nothing_is_painted_twice(given, alone, tmp_path):
-    """What was painted ahead of the table lies beside it, and is taken in by whoever goes on, however many that are."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_in_the_middle_nothing_is_painted_twice(given, alone, tmp_path, workers):
+    """What was painted ahead of the table lies beside it, and is taken in by whoever resumes, however many those are; what is
+    damaged of it is painted again."""
     pair, fields = given
     folder = tmp_path / "why"
     code = (
@@ -72,7 +74,10 @@ def test_killed_in_the_middle_nothing_is_painted_twice(given, alone, tmp_path):
     painted = {json.loads(path.read_text())["picture"] for path in folder.glob("coalitions/*.json")}
     painted |= {row["picture"] for row in rows(folder)} if (folder / "coalitions.csv").exists() else set()
     assert painted
-    underpaint.explain(*pair, out=folder, workers=2, **fields)
+    stale = folder / "coalitions" / "none.json"
+    if not stale.exists():
+        stale.write_text("{}")
+    underpaint.explain(*pair, out=folder, workers=workers, **fields)
     same(folder, alone)
     again = [path for path, when in ahead.items() if path.stat().st_mtime_ns != when]
     assert not [path for path in again if str(path.relative_to(folder)) in painted]
@@ -111,17 +116,16 @@ def test_what_came_of_another_task_or_is_damaged_is_painted_again(tmp_path):
     (tmp_path / "coalitions").mkdir()
     (tmp_path / row.picture).write_bytes(b"picture")
     keep(tmp_path, row, task.digest)
-    assert taken(table, task) == row
-    assert taken(table, task) is None
+    assert found(table, task) == row
     keep(tmp_path, row, "another")
-    assert taken(table, task) is None
+    assert found(table, task) is None
     keep(tmp_path, row, task.digest)
     path = file_of(table, task)
     path.write_text(path.read_text().replace("0.5", "0.4"))
-    assert taken(table, task) is None
+    assert found(table, task) is None
     keep(tmp_path, row, task.digest)
     (tmp_path / row.picture).unlink()
-    assert taken(table, task) is None
+    assert found(table, task) is None
 
 
 def test_names_of_files_fit_and_differ():

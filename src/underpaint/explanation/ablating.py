@@ -7,7 +7,7 @@ ablation.csv (one row a configuration) and gallery.png. The same command resumes
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,7 +19,7 @@ from underpaint.execution import device
 from underpaint.explanation import gallery
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge
 from underpaint.explanation.coalitions.table import Table
-from underpaint.explanation.coalitions.task import several
+from underpaint.explanation.coalitions.task import coalitions
 from underpaint.explanation.schemas import AblationFile
 from underpaint.explanation.shapley.players import groups, mask_of, named
 from underpaint.imaging.images import Source
@@ -120,13 +120,10 @@ class Ablating:
     def _configurations(self) -> Iterator[Progress]:
         masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
         keys = [(0, mask) for mask in masks if (0, mask) not in self.table.rows]
-        with ExitStack() as stack:
-            ahead = several(self.prepared, self.table, read_facts(self.folder)["inputs"], keys, self.judge)
-            if ahead is not None:
-                stack.callback(ahead.close)
-            for place, key in enumerate(keys):
-                for share in self.painter.enter(self.table, *key) if ahead is None else ahead.enter(*key):
-                    done = place + share if ahead is None else ahead.done
+        inputs = read_facts(self.folder)["inputs"]
+        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self.judge)) as ahead:
+            for key in keys:
+                for done in ahead.enter(*key):
                     yield Progress(len(masks) - len(keys) + done, len(masks), "configurations")
         last = len(self.prepared.recipe.sizes()) - 1
         scene = self.prepared.scene

@@ -11,7 +11,7 @@ What all that means is `underpaint.explanation.conclude.conclude`'s to say.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -23,7 +23,7 @@ from underpaint.explanation import sanity_checks as sanity
 from underpaint.explanation.coalitions.paint import Painted, last_fall
 from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge, panel
 from underpaint.explanation.coalitions.table import Table
-from underpaint.explanation.coalitions.task import Several, several
+from underpaint.explanation.coalitions.task import coalitions
 from underpaint.explanation.sanity_checks import accountant
 from underpaint.explanation.schemas import SettingsFile
 from underpaint.explanation.shapley import sampled
@@ -162,16 +162,15 @@ class Explaining:
 
     def _coalitions(self, plan: Sequence[tuple[int, int]]) -> Iterator[float]:
         """Paints what is not in the table, in the plan's order; yields how many are done."""
-        with ExitStack() as stack:
-            keys = self._to_paint(plan)
-            ahead = several(self.prepared, self.table, read_facts(self.folder)["inputs"], keys, self.settings.judge)
-            if ahead is not None:
-                stack.callback(ahead.close)
-            for place, key in enumerate(plan):
-                if key in self.table.rows:
-                    continue
-                for share in self._coalition(key, ahead):
-                    yield place + share if ahead is None else len(plan) - len(keys) + ahead.done
+        keys = self._to_paint(plan)
+        inputs = read_facts(self.folder)["inputs"]
+        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self.settings.judge)) as ahead:
+            for key in plan:
+                if key in ahead:
+                    for done in ahead.enter(*key):
+                        yield len(plan) - len(keys) + done
+                elif key not in self.table.rows:
+                    yield from self._known(*key)
 
     def _to_paint(self, plan: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those that no other row is equal to, and that are not the run itself."""
@@ -194,19 +193,15 @@ class Explaining:
         whole = (1 << len(self.players)) - 1
         return perturbation == 0 and mask | self._idle == whole and not self.session.recipe.stop
 
-    def _coalition(self, key: tuple[int, int], ahead: Several | None) -> Iterator[float]:
-        perturbation, mask = key
+    def _known(self, perturbation: int, mask: int) -> Iterator[float]:
+        """Enters a coalition that another row is equal to, or that is the run itself."""
         for row in list(self.table.rows.values()):
             if row.perturbation == perturbation and row.mask | self._idle == mask | self._idle:
                 self.table.add(replace(row, mask=mask))
                 return iter(())
-        if ahead is not None and key in ahead:
-            return ahead.enter(perturbation, mask)
-        known: Painted | None = None
-        if self._is_run(perturbation, mask):
-            state = self.session.state
-            assert state is not None
-            known = Painted(state.result, last_fall([*state.totals, self.session.run.losses[TOTAL]]))
+        state = self.session.state
+        assert state is not None
+        known = Painted(state.result, last_fall([*state.totals, self.session.run.losses[TOTAL]]))
         return self.painter.enter(self.table, perturbation, mask, known)
 
 

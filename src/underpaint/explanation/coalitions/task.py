@@ -66,22 +66,25 @@ class RowFile(Exact):
     task: Name
 
 
-class Several:
-    """Coalitions that several processes paint ahead of the one who puts them into the table.
+class Coalitions:
+    """Coalitions that are painted and put into the table, in its order, by this process or by others ahead of it.
 
     Args:
         table: in the folder where the run's inputs are.
         tasks: those that are to be painted, in the table's order.
-        executor: who does them.
+        painter: paints in this process.
+        executor: paints elsewhere; None for this process alone.
     """
 
-    def __init__(self, table: Table, tasks: Sequence[Task], executor: Executor) -> None:
-        self._table = table
-        # What a run that was stopped had painted ahead is there already.
-        self._left = [task for task in tasks if not file_of(table, task).exists()]
+    def __init__(self, table: Table, tasks: Sequence[Task], painter: Painter, executor: Executor | None = None) -> None:
+        self._table, self._painter = table, painter
         self._tasks = {(task.perturbation, task.mask): task for task in tasks}
-        self._shares = dict.fromkeys(self._tasks, 1.0) | {(task.perturbation, task.mask): 0.0 for task in self._left}
-        self._reports = executor.run([given(task) for task in self._left]) if self._left else iter(())
+        # What a run that was stopped had painted ahead of the table is there already.
+        there = {key for key, task in self._tasks.items() if found(table, task) is not None}
+        _sweep(table, [self._tasks[key] for key in there])
+        self._left = [task for key, task in self._tasks.items() if key not in there]
+        self._shares = {key: float(key in there) for key in self._tasks}
+        self._reports = executor.run([given(task) for task in self._left]) if executor is not None and self._left else None
 
     def __contains__(self, key: object) -> bool:
         return key in self._tasks
@@ -92,18 +95,24 @@ class Several:
         return sum(self._shares.values())
 
     def enter(self, perturbation: int, mask: int) -> Iterator[float]:
-        """Waits for a coalition and puts it into the table; yields `done` as it grows."""
+        """Puts a coalition into the table, once it is painted; yields `done` as it grows."""
         key = perturbation, mask
-        while self._shares[key] < 1:
+        if self._shares[key] < 1 and self._reports is None:
+            for share in self._painter.enter(self._table, perturbation, mask):
+                self._shares[key] = share
+                yield self.done
+            self._shares[key] = 1.0
+            return
+        while self._reports is not None and self._shares[key] < 1:
             report = next(self._reports)
             task = self._left[report.place]
             self._shares[task.perturbation, task.mask] = report.share
             yield self.done
-        row = taken(self._table, self._tasks[key])
+        path, row = file_of(self._table, self._tasks[key]), found(self._table, self._tasks[key])
         if row is None:
-            path = file_of(self._table, self._tasks[key])
             raise UnderpaintError(f"{path}: is not there any more; run the command again")
         self._table.add(row)
+        path.unlink()
 
     def close(self) -> None:
         """Ends what is still being painted."""
@@ -126,26 +135,36 @@ def keep(folder: Path, row: Row, digest: str) -> None:
     documents.write_json((folder / row.picture).with_suffix(".json"), asdict(row) | {"task": digest})
 
 
-def taken(table: Table, task: Task) -> Row | None:
-    """What came of a task, its file removed; None where it was not done, or the file is damaged or another task's."""
+def found(table: Table, task: Task) -> Row | None:
+    """What came of a task; None where it was not done, or its file is damaged or another task's."""
     path = file_of(table, task)
     if not path.exists():
         return None
-    found: Row | None = None
     with suppress(UnderpaintError):
         facts = documents.read_json(path, "it is painted again", RowFile)
         picture = table.picture(task.perturbation, task.mask)
         if (facts["task"], facts["picture"]) == (task.digest, picture) and (table.folder / picture).exists():
-            found = Row(**{name: facts[name] for name in Row.__dataclass_fields__})
-    path.unlink()
-    return found
+            return Row(**{name: facts[name] for name in Row.__dataclass_fields__})
+    return None
 
 
-def several(
-    prepared: Prepared, table: Table, inputs: Sequence[Mapping[str, Any]], keys: Sequence[tuple[int, int]], judge: str
-) -> Several | None:
-    """The coalitions of a run, for as many processes of this machine as the options say; None where they are painted in this
-    one.
+def _sweep(table: Table, ahead: Sequence[Task]) -> None:
+    """Removes the files of tasks that are in the table already, or are none."""
+    wanted = {file_of(table, task) for task in ahead}
+    for path in (table.folder / "coalitions").glob("**/*.json"):
+        if path not in wanted:
+            path.unlink()
+
+
+def coalitions(
+    prepared: Prepared,
+    table: Table,
+    painter: Painter,
+    inputs: Sequence[Mapping[str, Any]],
+    keys: Sequence[tuple[int, int]],
+    judge: str,
+) -> Coalitions:
+    """The coalitions of a run, for as many processes of this machine as the options say.
 
     Args:
         inputs: the run's, in run.json's words; they lie in the table's folder.
@@ -153,9 +172,9 @@ def several(
         judge: the network that judges.
     """
     options, folder = prepared.options, table.folder
-    if options.workers == 1:
-        return None
     tasks = [Task(prepared.recipe, hashes_of(inputs), judge, *key) for key in keys]
+    if options.workers == 1:
+        return Coalitions(table, tasks, painter)
     setting = {
         "folder": str(folder.resolve()),
         "inputs": list(inputs),
@@ -165,7 +184,7 @@ def several(
         "device": str(prepared.device),
     }
     executor = Processes("underpaint.explanation.coalitions.task", setting, options.workers, torch.get_num_threads())
-    return Several(table, tasks, executor)
+    return Coalitions(table, tasks, painter, executor)
 
 
 def opened(setting: Mapping[str, Any]) -> Work:
