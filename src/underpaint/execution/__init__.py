@@ -1,1 +1,1 @@
-"""Execution: on what a run computes, with how many threads and how much memory. It knows no pictures and no networks."""
+"""Execution: on what a run computes, in which processes, with how many threads and how much memory. It knows no pictures."""
