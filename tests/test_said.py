@@ -139,7 +139,8 @@ def run_blocks(page, folder):
 
 def test_every_page_with_python_is_run():
     with_python = {page.name for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))}
-    assert with_python == {"README.md", "explain.md", "quality.md", "tutorial.md"}
+    # The examples of extending.md are files that tests/extending installs and runs.
+    assert with_python == {"README.md", "explain.md", "extending.md", "quality.md", "tutorial.md"}
     assert shutil.which("bash")
     assert "…" in "".join(LINE.findall((ROOT / "docs/explain.md").read_text(encoding="utf-8")))
     assert os.environ.get("UNDERPAINT_CACHE")
