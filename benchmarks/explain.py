@@ -98,7 +98,7 @@ def closure(args: argparse.Namespace) -> None:
     }
     for name, fields in cases.items():
         made = session(args, **fields)
-        judge = open_judge("compact", made.prepared)
+        judge = open_judge("compact", made.prepared).network
         account = sanity_checks.accountant(made.scene, panel(made.scene, judge, None).style)
         for step in optimise(made.recipe, made.scene.stage, apart=True):
             account.ledger.see(step)

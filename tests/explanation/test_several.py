@@ -97,21 +97,22 @@ def test_an_ablation_too(given, tmp_path):
 
 def test_a_task_is_named_by_all_that_determines_it():
     recipe = make({"size": 64})
-    task = Task(recipe, {"content": "a", "style1": "b"}, "compact", 0, 3)
+    task = Task(recipe, {"content": "a", "style1": "b"}, ("w", "j"), "compact", 0, 3)
     others = [
-        Task(make({"size": 65}), {"content": "a", "style1": "b"}, "compact", 0, 3),
-        Task(recipe, {"content": "b", "style1": "a"}, "compact", 0, 3),
-        Task(recipe, {"content": "a", "style1": "b"}, "vgg19", 0, 3),
-        Task(recipe, {"content": "a", "style1": "b"}, "compact", 3, 0),
-        Task(recipe, {"content": "a", "style1": "b"}, "compact", 0, 2),
+        Task(make({"size": 65}), {"content": "a", "style1": "b"}, ("w", "j"), "compact", 0, 3),
+        Task(recipe, {"content": "b", "style1": "a"}, ("w", "j"), "compact", 0, 3),
+        Task(recipe, {"content": "a", "style1": "b"}, ("w", "j"), "vgg19", 0, 3),
+        Task(recipe, {"content": "a", "style1": "b"}, ("w", "k"), "compact", 0, 3),
+        Task(recipe, {"content": "a", "style1": "b"}, ("w", "j"), "compact", 3, 0),
+        Task(recipe, {"content": "a", "style1": "b"}, ("w", "j"), "compact", 0, 2),
     ]
-    assert len({each.digest for each in [task, *others]}) == 6
-    assert task.digest == Task(make({"size": 64}), {"style1": "b", "content": "a"}, "compact", 0, 3).digest
+    assert len({each.digest for each in [task, *others]}) == 7
+    assert task.digest == Task(make({"size": 64}), {"style1": "b", "content": "a"}, ("w", "j"), "compact", 0, 3).digest
 
 
 def test_what_came_of_another_task_or_is_damaged_is_painted_again(tmp_path):
     table = Table(tmp_path, ["relu1_1", "relu2_1"])
-    task = Task(make({}), {"content": "a"}, "compact", 0, 1)
+    task = Task(make({}), {"content": "a"}, ("w", "j"), "compact", 0, 1)
     row = Row(0, 1, {"heldout": 0.5, "content": 1.0}, 0.01, 2.5, table.picture(0, 1))
     (tmp_path / "coalitions").mkdir()
     (tmp_path / row.picture).write_bytes(b"picture")

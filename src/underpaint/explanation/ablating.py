@@ -75,16 +75,15 @@ class Ablating:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
         self.configs = {config: named(config, self.players, anatomy(wish.recipe.network)) for config in configs}
         self.prepared = Prepared.of(wish)
-        self.judge = judge or wish.recipe.network
-        network = open_judge(self.judge, self.prepared)
+        self.judge = open_judge(judge or wish.recipe.network, self.prepared)
         lpips = quality.find_lpips(wish.options.weights, self.prepared.device)
-        self.painter = Painter(self.prepared.scene, network, lpips)
+        self.painter = Painter(self.prepared.scene, self.judge.network, lpips)
         self.owner = Owner(folder)
         self._new = not (folder / FILE).exists()
         if self._new:
             create_folder(folder)
         with owned(self.owner, lambda: self._new):
-            self._claim(self.judge)
+            self._claim(self.judge.network.name)
             self.table = Table(folder, self.players)
 
     def _claim(self, judge: str) -> None:

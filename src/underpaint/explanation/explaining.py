@@ -99,7 +99,8 @@ class Explaining:
         self.groups = groups(self.players, registry.anatomy(painting.recipe.network))
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
-        self.judge = open_judge(settings.judge, painting.prepared)
+        self._judge = open_judge(settings.judge, painting.prepared)
+        self.judge = self._judge.network
         self.table = Table(self.folder, self.players)
         lpips = quality.find_lpips(painting.options.weights, painting.device)
         self.painter = Painter(painting.scene, self.judge, lpips)
@@ -164,7 +165,7 @@ class Explaining:
         """Paints what is not in the table, in the plan's order; yields how many are done."""
         keys = self._to_paint(plan)
         inputs = read_facts(self.folder)["inputs"]
-        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self.settings.judge)) as ahead:
+        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self._judge)) as ahead:
             for key in plan:
                 if key in ahead:
                     for done in ahead.enter(*key):

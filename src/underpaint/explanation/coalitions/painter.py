@@ -90,9 +90,9 @@ class Painter:
         yield Row(perturbation, mask, outcomes, known.last_fall, time.perf_counter() - begun, picture)
 
 
-def open_judge(name: str, painting: Prepared) -> Network:
+def open_judge(name: str, painting: Prepared) -> registry.Opened:
     """The network that judges, up to all its layers, in float32."""
-    opened = registry.open_network(
+    return registry.open_network(
         name,
         registry.anatomy(name).names,
         device=painting.device,
@@ -100,7 +100,6 @@ def open_judge(name: str, painting: Prepared) -> Network:
         announce=painting.options.announce,
         progress=painting.options.progress,
     )
-    return opened.network
 
 
 def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None) -> Panel:

@@ -20,6 +20,7 @@ from underpaint.execution import device
 from underpaint.execution.executor import Executor, Processes, Work, serve
 from underpaint.explanation.coalitions.painter import Painter, open_judge
 from underpaint.explanation.coalitions.table import Row, Table
+from underpaint.networks.registry import Opened
 from underpaint.recipe import Recipe, kept
 from underpaint.runs.folder import hashes_of, read_inputs
 from underpaint.runs.options import Options
@@ -36,12 +37,14 @@ class Task:
     Attributes:
         recipe: the run's, its precision settled.
         inputs: the pictures' hashes, by role.
+        weights: hashes of the weights' files, of the networks that paint and of the one that judges.
         judge: the network that judges.
         perturbation, mask: which coalition, under which perturbation of the start.
     """
 
     recipe: Recipe
     inputs: Mapping[str, str]
+    weights: tuple[str, ...]
     judge: str
     perturbation: int
     mask: int
@@ -50,7 +53,7 @@ class Task:
     def digest(self) -> str:
         """A stable hash, 64 hexadecimal digits: equal for equal tasks, whoever does them."""
         inputs = [f"{role}={digest}" for role, digest in sorted(self.inputs.items())]
-        parts = [self.recipe.digest(), *inputs, self.judge, str(self.perturbation), str(self.mask)]
+        parts = [self.recipe.digest(), *inputs, *self.weights, self.judge, str(self.perturbation), str(self.mask)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -156,13 +159,18 @@ def _sweep(table: Table, ahead: Sequence[Task]) -> None:
             path.unlink()
 
 
+def weights_of(prepared: Prepared, judge: Opened) -> tuple[str, ...]:
+    """Hashes of all weights that a coalition's row depends on, LPIPS's own left out: it judges no style."""
+    return (*(each.sha256 for each in prepared.opened), judge.sha256)
+
+
 def coalitions(
     prepared: Prepared,
     table: Table,
     painter: Painter,
     inputs: Sequence[Mapping[str, Any]],
     keys: Sequence[tuple[int, int]],
-    judge: str,
+    judge: Opened,
 ) -> Coalitions:
     """The coalitions of a run, for as many processes of this machine as the options say.
 
@@ -172,14 +180,15 @@ def coalitions(
         judge: the network that judges.
     """
     options, folder = prepared.options, table.folder
-    tasks = [Task(prepared.recipe, hashes_of(inputs), judge, *key) for key in keys]
+    name, weights = judge.network.name, weights_of(prepared, judge)
+    tasks = [Task(prepared.recipe, hashes_of(inputs), weights, name, *key) for key in keys]
     if options.workers == 1:
         return Coalitions(table, tasks, painter)
     setting = {
         "folder": str(folder.resolve()),
         "inputs": list(inputs),
         "recipe": prepared.recipe.model_dump(mode="json"),
-        "judge": judge,
+        "judge": name,
         "weights": None if options.weights is None else str(options.weights.resolve()),
         "device": str(prepared.device),
     }
@@ -194,11 +203,12 @@ def opened(setting: Mapping[str, Any]) -> Work:
     options = Options(weights=None if weights is None else Path(weights), device=setting["device"])
     prepared = Prepared.of(Wish(recipe, read_inputs(folder, {"inputs": setting["inputs"]}), options))
     lpips = quality.find_lpips(options.weights, prepared.device)
-    painter = Painter(prepared.scene, open_judge(setting["judge"], prepared), lpips)
-    inputs, players = hashes_of(setting["inputs"]), tuple(recipe.style_layers)
+    judge = open_judge(setting["judge"], prepared)
+    painter = Painter(prepared.scene, judge.network, lpips)
+    inputs, players, weights_used = hashes_of(setting["inputs"]), tuple(recipe.style_layers), weights_of(prepared, judge)
 
     def work(asked: Mapping[str, Any]) -> Iterator[float]:
-        task = Task(prepared.recipe, inputs, setting["judge"], asked["perturbation"], asked["mask"])
+        task = Task(prepared.recipe, inputs, weights_used, setting["judge"], asked["perturbation"], asked["mask"])
         if task.digest != asked["digest"]:
             raise UnderpaintError(f"{folder}: was changed while it was painted; run the command again to resume")
 
