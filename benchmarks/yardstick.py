@@ -25,6 +25,8 @@ import torch
 
 import underpaint
 from underpaint.execution import device
+from underpaint.networks import registry
+from underpaint.recipe import make
 
 FIGURES = ("style", "heldout", "coarse", "content", "lpips", "grain", "palette", "strokes", "weave")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -82,8 +84,8 @@ def paint(pair: Pair, fields: Mapping[str, Any], shared: Path, png: Path) -> flo
     note = png.with_suffix(".json")
     if not note.exists():
         png.parent.mkdir(parents=True, exist_ok=True)
-        own = fields.get("network", "compact") == "compact" and not fields.get("polish")
-        options = underpaint.Options(weights=None if own else shared / "weights", device="cpu")
+        found = any(map(registry.file_of, make(fields).networks()))  # the others' weights come with them
+        options = underpaint.Options(weights=shared / "weights" if found else None, device="cpu")
         session = underpaint.start(pair.content, pair.style, options=options, **({"precision": "float32"} | dict(fields)))
         run = session.finish()
         run.save(png)

@@ -123,6 +123,8 @@ FIRST: dict[str, Any] = {
     "start_noise": 0.0,
     "seed": 0,
     "precision": "float32",
+    "enlarge": 1.0,
+    "shift": 0,
 }
 """Of every field, what a kept recipe that lacks it stands for: one from before there was the field painted so. A new field
 joins with that value, and nothing else here ever changes: `Recipe.digest` leaves out what is as it is here, so that it stays
@@ -170,6 +172,9 @@ class Recipe(BaseModel):
         precision: "float32" or "bf16" (the network only; pixels and sums stay in float32); "auto" is the faster of the
             two on the machine that paints, and a run's own recipe has what was chosen. Explanations and ablations, which
             compare many runs, take "auto" for "float32".
+        enlarge: how many times as large, along one side, the network is shown the picture.
+        shift: the network is shown the picture moved by up to so many pixels, another way at every step (L-BFGS, which needs one
+            function: at every size).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -217,6 +222,8 @@ class Recipe(BaseModel):
     start_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Precision = "auto"
+    enlarge: float = Field(1.0, ge=1, le=4)
+    shift: int = Field(0, ge=0, le=64)
 
     @field_validator("style_layers", "iterations")
     @classmethod
@@ -232,11 +239,14 @@ class Recipe(BaseModel):
         if not isinstance(given, Mapping):
             return handler(given)
         given = {name: value for name, value in given.items() if name != "style_weights" or value != ()}
-        optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else "lbfgs")
+        own = _own(given.get("network", "compact"))
+        preferred = own.get("optimizer", "lbfgs")
+        optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else preferred)
         presets = PRESETS.get(optimizer, PRESETS["adam"]) if isinstance(optimizer, str) else {}
         preset = given.get("preset", "standard")
         brought = presets.get(preset, {}) if isinstance(preset, str) else {}
-        filled = {"optimizer": optimizer} | _layers(given.get("network", "compact"), preset) | brought | given
+        layers = _layers(given.get("network", "compact"), preset)
+        filled = dict(own) | {"optimizer": optimizer} | layers | brought | given
         recipe = handler(filled)
         recipe.model_fields_set.difference_update(filled.keys() - given.keys())
         return recipe
@@ -293,6 +303,11 @@ class Recipe(BaseModel):
         `FIRST` has it, in every version that has the fields which differ."""
         fields = self.model_dump(mode="json")
         return _hash({name: value for name, value in fields.items() if name not in FIRST or value != FIRST[name]})
+
+
+def _own(network: object) -> Mapping[str, Any]:
+    """The fields, but for layers, that a network's own anatomy brings along; none of a network that is not known."""
+    return anatomy(network).recipe if isinstance(network, str) and network in NETWORKS else {}
 
 
 def _layers(network: object, preset: object) -> dict[str, dict[str, float]]:

@@ -25,6 +25,7 @@ import torch
 
 from underpaint.captions import short
 from underpaint.losses.terms import Cotangent, Look, Reading, Term
+from underpaint.networks import lens
 from underpaint.networks.base import Network, Seed, Tape
 
 
@@ -62,11 +63,13 @@ class Objective:
     Attributes:
         network: what layers are looked at through.
         grey: gradients are by the luminance alone, the same in all channels, so that a grey picture stays grey.
+        shift: the network is shown the picture moved by up to so many pixels, another way for another draw.
     """
 
     network: Network
     terms: tuple[Term, ...]
     grey: bool = False
+    shift: int = 0
 
     def __repr__(self) -> str:
         return f"Objective({short(', '.join(term.name for term in self.terms), 150)})"
@@ -112,8 +115,9 @@ class Objective:
         return self._values(self._read(image, draw)[1], {})
 
     def _read(self, image: torch.Tensor, draw: int) -> tuple[Tape | None, dict[str, Reading]]:
-        tape = self.network.tape(image, self.layers) if self.layers else None
-        look = Look(image, {} if tape is None else tape.features, draw)
+        by = lens.offset(draw, self.shift)
+        tape = lens.tape_moved(self.network, image, self.layers, by) if self.layers else None
+        look = Look(image, {} if tape is None else tape.features, draw, by)
         return tape, {term.name: term.read(look) for term in self.terms}
 
     def _values(self, readings: Mapping[str, Reading], norms: Mapping[str, float]) -> tuple[TermValue, ...]:

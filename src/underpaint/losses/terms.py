@@ -8,7 +8,7 @@ the network's way back carries to the pixels. Any class with the attributes of `
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -30,11 +30,13 @@ class Look:
         image: (1, 3, H, W), float32, 0..1.
         features: (1, C, h, w) by layer: those that any term named.
         draw: what random directions are drawn from.
+        offset: pixels down and to the right that the network was shown it moved by.
     """
 
     image: torch.Tensor
     features: Mapping[str, torch.Tensor] = field(default_factory=dict)
     draw: int = 0
+    offset: tuple[int, int] = (0, 0)
     _found: dict[Hashable, Any] = field(default_factory=dict)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -169,6 +171,7 @@ class ContentTerm:
 
     Attributes:
         features: the content's feature map, (1, c, h, w).
+        moved: the same of the content moved by the offset of a look, where there are any but (0, 0).
         positions: p, (h, w), ≥ 0: how many times each position counts; None for 1 everywhere. The normaliser knows nothing of
             it, so that where p is 1 nothing changes.
     """
@@ -179,6 +182,7 @@ class ContentTerm:
     features: torch.Tensor
     normaliser: float
     positions: torch.Tensor | None = None
+    moved: Mapping[tuple[int, int], torch.Tensor] = field(default_factory=dict)
 
     style_layer: ClassVar[str | None] = None
 
@@ -190,13 +194,14 @@ class ContentTerm:
     def read(self, look: Look) -> Reading:
         """See `Term.read`."""
         f = look.features[self.layer]
+        here = replace(self, features=self.moved[look.offset]) if look.offset in self.moved else self
         if not self.weight:
-            return Reading(self.value(f))
+            return Reading(here.value(f))
 
         def add(g: torch.Tensor, _: Sequence[Any]) -> None:
-            g.add_(self.direction(f), alpha=2 * self.weight / self.normaliser)
+            g.add_(here.direction(f), alpha=2 * self.weight / self.normaliser)
 
-        return Reading(self.value(f), cotangents=(Cotangent(self.layer, add),))
+        return Reading(here.value(f), cotangents=(Cotangent(self.layer, add),))
 
     def value(self, features: torch.Tensor) -> float:
         """At a feature map (1, c, h, w)."""

@@ -6,9 +6,9 @@ All that the other rooms know of a network's layers they read here: no name of a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from underpaint.errors import UnderpaintError
 
@@ -48,6 +48,7 @@ class Anatomy:
         told: as people do.
         layers: shallow to deep.
         content_layers, style_layers: weight by layer, where a recipe names none.
+        recipe: other fields of a recipe that this network paints better with than with a recipe's own defaults.
         judges: groups of layers, shallow to deep; of each the first that no term looks at is held out to judge.
         similarity_layers: whose likeness of places is compared (`quality.structure`); none where no such measure is known.
         cfsd_layer: the one that content feature structural distance looks at.
@@ -63,6 +64,7 @@ class Anatomy:
     similarity_layers: tuple[str, ...] = ()
     cfsd_layer: str | None = None
     approximates: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:

@@ -103,6 +103,7 @@ def open_network(
     pooling: Pooling = "max",
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
+    enlarge: float | None = None,
     given: Path | None = None,
     announce: Callable[[str], None] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -113,6 +114,7 @@ def open_network(
         name: one of `NETWORKS`.
         layers: all that will be asked for.
         precision: float32 when left out.
+        enlarge: how many times as large it is shown pictures; as the network's own recipe has it when left out.
         given: a weights file or folder that the user names; a network that comes with its own takes no notice.
         announce, progress: told about a download, in words and in bytes.
 
@@ -121,7 +123,7 @@ def open_network(
     """
     import torch
 
-    from underpaint.networks import weights
+    from underpaint.networks import lens, weights
 
     specification = NETWORKS[name]
     wanted = specification.anatomy.until(layers)
@@ -130,4 +132,6 @@ def open_network(
     else:
         path = weights.locate(specification.weights, given, announce=announce, progress=progress).path
     opening = Opening(name, wanted, pooling, torch.device(device), precision or torch.float32)
-    return Opened(specification.open(opening, path), path, weights.sha256(path))
+    factor = specification.anatomy.recipe.get("enlarge", 1) if enlarge is None else enlarge
+    network = specification.open(opening, path)
+    return Opened(network if factor == 1 else lens.Enlarging(network, factor), path, weights.sha256(path))

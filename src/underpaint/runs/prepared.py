@@ -83,6 +83,7 @@ def _open(name: str, recipe: Recipe, options: Options, place: torch.device) -> r
         name,
         [*recipe.content_layers, *recipe.style_layers],
         pooling=recipe.pooling,
+        enlarge=recipe.enlarge if name == recipe.network else None,
         device=place,
         precision=devices.precision(recipe.precision, place),
         given=options.weights,

@@ -17,6 +17,7 @@ from underpaint.imaging.images import Picture
 from underpaint.losses import palette
 from underpaint.losses.objective import Objective
 from underpaint.losses.terms import Region
+from underpaint.networks import lens
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage, draw
 from underpaint.recipe import Recipe
@@ -126,9 +127,14 @@ class Scene:
         content, network = self.content(scale), self.network_at(scale)
         wanted = list(dict.fromkeys([*self.recipe.content_layers, *self.recipe.style_layers]))
         with torch.no_grad():
-            view = View(self, scale, network, content, network.features(content, wanted))
+            seen = network.features(content, wanted)
+            moved = {
+                by: network.features(lens.moved(content, by), list(self.recipe.content_layers))
+                for by in lens.offsets(self.recipe.shift)
+            }
+            view = View(self, scale, network, content, seen, moved)
             terms = [term for name in (*OWN, *self.recipe.terms) for term in TERMS[name](view)]
-        return Stage(Objective(network, tuple(terms), self._grey), self._start(content))
+        return Stage(Objective(network, tuple(terms), self._grey, self.recipe.shift), self._start(content))
 
     @property
     def shares(self) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +30,7 @@ class View:
         network: the one that paints there.
         content: the content picture, (1, 3, H, W).
         features: its features at the recipe's content and style layers, (1, C, h, w).
+        moved: those at the content layers of the content moved by each offset that a draw may bring.
     """
 
     scene: Scene
@@ -37,6 +38,7 @@ class View:
     network: Network
     content: torch.Tensor
     features: Mapping[str, torch.Tensor]
+    moved: Mapping[tuple[int, int], Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -95,7 +97,8 @@ def content(view: View) -> list[Term]:
         weight *= recipe.content_weight * (2 - 2 * recipe.strength) ** 2
         normaliser = max(float(goal.float().square().sum()), 1e-12)
         protected = view.scene.protected(goal.shape[2:])
-        terms.append(ContentTerm(f"content/{layer}", layer, weight, goal, normaliser, protected))
+        moved = {by: each[layer] for by, each in view.moved.items()}
+        terms.append(ContentTerm(f"content/{layer}", layer, weight, goal, normaliser, protected, moved))
     return terms
 
 
