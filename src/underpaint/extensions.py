@@ -87,6 +87,26 @@ NETWORKS: Registry[Any] = Registry(
 )
 """A `networks.specification.Specification` each."""
 
+NETWORK_SOURCES: Registry[Any] = Registry(
+    "network_source",
+    {
+        "keras": "underpaint.networks.sources.keras:source",
+        "hf": "underpaint.networks.sources.transformers:source",
+        "timm": "underpaint.networks.sources.timm:source",
+    },
+)
+"""Networks by a prefix, `keras:NAME`: a function each of what comes after the colon, that gives a `Specification`."""
+
+NETWORK_FILES: Registry[Any] = Registry(
+    "network_file",
+    {
+        ".keras": "underpaint.networks.sources.keras:file",
+        ".h5": "underpaint.networks.sources.keras:file",
+        ".pt2": "underpaint.networks.sources.exported:file",
+    },
+)
+"""Networks in files, by the ends of their names: a function each of the file's path that gives a `Specification`."""
+
 STATISTICS: Registry[Any] = Registry(
     "statistic",
     {

@@ -25,8 +25,9 @@ from pydantic import (
 
 from underpaint.captions import short
 from underpaint.errors import UnderpaintError
-from underpaint.extensions import NETWORKS, OPTIMIZERS, STATISTICS, TERMS, Registry
-from underpaint.networks.registry import anatomy
+from underpaint.extensions import OPTIMIZERS, STATISTICS, TERMS, Registry
+from underpaint.networks.anatomy import Anatomy
+from underpaint.networks.registry import anatomy, specification
 
 
 def _known(registry: Registry[Any]) -> AfterValidator:
@@ -41,7 +42,18 @@ def _known(registry: Registry[Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
-NetworkName = Annotated[str, _known(NETWORKS)]
+
+
+def _network(name: str) -> str:
+    """Refuses a network that there is not, in the words of what it would come from."""
+    try:
+        specification(name)
+    except UnderpaintError as error:
+        raise ValueError(str(error).removeprefix("network: ")) from None
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(_network)]
 Pooling = Literal["max", "average"]
 Preset = Literal["draft", "standard", "fine", "gatys"]
 Optimizer = Annotated[str, _known(OPTIMIZERS)]
@@ -307,14 +319,23 @@ class Recipe(BaseModel):
 
 def _own(network: object) -> Mapping[str, Any]:
     """The fields, but for layers, that a network's own anatomy brings along; none of a network that is not known."""
-    return anatomy(network).recipe if isinstance(network, str) and network in NETWORKS else {}
+    own = _anatomy(network)
+    return {} if own is None else own.recipe
+
+
+def _anatomy(network: object) -> Anatomy | None:
+    """None of a network that is not known: the field's own check says so."""
+    try:
+        return anatomy(network) if isinstance(network, str) else None
+    except UnderpaintError:
+        return None
 
 
 def _layers(network: object, preset: object) -> dict[str, dict[str, float]]:
     """The layers that a network's own anatomy and the preset bring along; none of a network that is not known."""
-    if not isinstance(network, str) or network not in NETWORKS:
+    own = _anatomy(network)
+    if own is None:
         return {}
-    own = anatomy(network)
     style = dict.fromkeys(own.style_layers, 1.0) if preset in EQUAL else dict(own.style_layers)
     return {"content_layers": dict(own.content_layers), "style_layers": style}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
@@ -38,7 +39,45 @@ class AutogradTape:
         return gradient
 
 
-class AutogradNetwork:
+class Differentiable(ABC):
+    """A network that PyTorch finds the way back of: see `underpaint.networks.base.Network`. What is left to say is `run`."""
+
+    anatomy: Anatomy
+    layers: tuple[str, ...]
+    precision: torch.dtype
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """See `Network.name`."""
+        return self.anatomy.name
+
+    @abstractmethod
+    def run(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The features (N, C, h, w) of some layers at pictures (N, 3, H, W), sRGB, 0..1, in the precision; differentiable."""
+
+    @abstractmethod
+    def shuffled(self, layers: Collection[str], seed: int = 0) -> Differentiable:
+        """See `Network.shuffled`."""
+
+    def tape(self, image: torch.Tensor, layers: Sequence[str]) -> AutogradTape:
+        """See `Network.tape`."""
+        # Within a caller's no_grad, and within the package's own, a graph is wanted all the same.
+        with torch.enable_grad(), ieee_float32(self.device):
+            image = image.detach().clone().requires_grad_()
+            return AutogradTape(image, self.run(image.to(self.precision), layers))
+
+    def features(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """See `Network.features`."""
+        with torch.no_grad(), ieee_float32(self.device):
+            return self.run(image.to(self.precision), layers)
+
+
+Reshape = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Makes features (N, C, h, w) of a layer's name, what its submodule gave, and the preprocessed pictures."""
+
+
+class AutogradNetwork(Differentiable):
     """A frozen module: see `underpaint.networks.base.Network`.
 
     Args:
@@ -48,6 +87,7 @@ class AutogradNetwork:
         preprocess: makes the module's input of pictures (N, 3, H, W), sRGB, 0..1; differentiable.
         anatomy: what the network says of itself.
         device, precision: where it runs, and in what type; `preprocess` is given that type.
+        reshape: makes features of what the submodules give, where that is something else.
     """
 
     def __init__(
@@ -58,45 +98,30 @@ class AutogradNetwork:
         anatomy: Anatomy,
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
+        reshape: Reshape | None = None,
     ) -> None:
         self.anatomy, self.device, self.precision = anatomy, torch.device(device), precision
         self.layers, self._places, self._preprocess = tuple(layers), dict(layers), preprocess
-        self._module = module.to(self.device, precision).eval().requires_grad_(False)
+        self._module, self._reshape = module.to(self.device, precision).eval().requires_grad_(False), reshape
 
-    @property
-    def name(self) -> str:
-        """See `Network.name`."""
-        return self.anatomy.name
-
-    def tape(self, image: torch.Tensor, layers: Sequence[str]) -> AutogradTape:
-        """See `Network.tape`."""
-        # Within a caller's no_grad, and within the package's own, a graph is wanted all the same.
-        with torch.enable_grad():
-            image = image.detach().clone().requires_grad_()
-            return AutogradTape(image, self._run(image, layers))
-
-    def features(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """See `Network.features`."""
-        with torch.no_grad():
-            return self._run(image, layers)
-
-    def _run(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """The outputs of these layers; the module runs no further than the last of them."""
+    def run(self, image: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """See `Differentiable.run`; the module runs no further than the last of the layers."""
         found: dict[str, torch.Tensor] = {}
+        shown = self._preprocess(image)
 
         def keep(layer: str, output: torch.Tensor) -> torch.Tensor:
-            found[layer] = output
+            found[layer] = output if self._reshape is None else self._reshape(layer, output, shown)
             if len(found) == len(set(layers)):
                 raise _Enough
             return output.clone()  # which the next submodule may write to, as a ReLU in place does
 
-        with ExitStack() as hooks, ieee_float32(self.device):
+        with ExitStack() as hooks:
             for layer in layers:
                 module = self._module.get_submodule(self._places[layer])
                 handle = module.register_forward_hook(lambda _module, _inputs, output, layer=layer: keep(layer, output))
                 hooks.callback(handle.remove)
             hooks.enter_context(suppress(_Enough))
-            self._module(self._preprocess(image.to(self.precision)))
+            self._module(shown)
         return found
 
     def shuffled(self, layers: Collection[str], seed: int = 0) -> AutogradNetwork:
@@ -105,9 +130,15 @@ class AutogradNetwork:
         owner = _owners(module, self._places)
         for name, parameter in module.named_parameters():
             if owner.get(name) in layers:
-                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-                parameter.data = parameter.data.flatten()[order].view(parameter.shape)
-        return AutogradNetwork(module, self._places, self._preprocess, self.anatomy, self.device, self.precision)
+                parameter.data = permuted(parameter.data, generator)
+        given = self._places, self._preprocess, self.anatomy, self.device, self.precision, self._reshape
+        return AutogradNetwork(module, *given)
+
+
+def permuted(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The same values in another order, (...)."""
+    order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
+    return weights.flatten()[order].view(weights.shape)
 
 
 def _owners(module: nn.Module, places: Mapping[str, str]) -> dict[str, str]:

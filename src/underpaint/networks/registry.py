@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,27 @@ if TYPE_CHECKING:
 
 NETWORKS: Registry[Specification] = extensions.NETWORKS
 """This package's own (the weights of `compact` come with it), and those of others."""
+
+SOURCES: Registry[Callable[[str], Specification]] = extensions.NETWORK_SOURCES
+FILES: Registry[Callable[[Path], Specification]] = extensions.NETWORK_FILES
+
+
+def specification(name: str) -> Specification:
+    """Of a network: one of `NETWORKS`, `PREFIX:REST` of a source, or the path of a file.
+
+    Raises:
+        UnderpaintError: there is no such network, or it cannot be described: what it comes from says why.
+    """
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in SOURCES:
+        return SOURCES[prefix](rest)
+    if (ending := Path(name).suffix.lower()) in FILES:
+        return FILES[ending](Path(name))
+    if name not in NETWORKS:
+        forms = ", ".join([*NETWORKS, *(f"{prefix}:NAME" for prefix in SOURCES), *(f"FILE{end}" for end in FILES)])
+        near = get_close_matches(name, NETWORKS, 1)
+        raise UnderpaintError(f"network: {name!r} is not known{f'; did you mean {near[0]}' if near else ''}; there are {forms}")
+    return NETWORKS[name]
 
 
 @dataclass(frozen=True)
@@ -48,12 +70,12 @@ def entries(given: Path | None = None) -> list[Entry]:
     found = []
     for name in NETWORKS:
         try:
-            specification = NETWORKS[name]
+            one = NETWORKS[name]
         except UnderpaintError as error:
             found.append(Entry(name, (), None, None, str(error)))
             continue
-        url = None if specification.file is None else specification.file.url
-        found.append(Entry(name, specification.anatomy.names, _available(specification, given), url))
+        url = None if one.file is None else one.file.url
+        found.append(Entry(name, one.anatomy.names, _available(one, given), url))
     return found
 
 
@@ -63,21 +85,21 @@ def available(name: str, given: Path | None = None) -> bool:
     Raises:
         UnderpaintError: see `weights.find`.
     """
-    return _available(NETWORKS[name], given) is not None
+    return _available(specification(name), given) is not None
 
 
-def _available(specification: Specification, given: Path | None) -> Path | None:
+def _available(found: Specification, given: Path | None) -> Path | None:
     from underpaint.networks import weights
 
-    if isinstance(specification.weights, Path):
-        return specification.weights
-    place = weights.find(specification.weights, given)
+    if isinstance(found.weights, Path):
+        return found.weights
+    place = weights.find(found.weights, given)
     return None if place is None else place.path
 
 
 def file_of(name: str) -> WeightsFile | None:
     """The weights' file of a network that does not come with its own."""
-    return NETWORKS[name].file
+    return specification(name).file
 
 
 def anatomy(name: str) -> Anatomy:
@@ -86,7 +108,7 @@ def anatomy(name: str) -> Anatomy:
     Raises:
         UnderpaintError: there is no such network.
     """
-    return NETWORKS[name].anatomy
+    return specification(name).anatomy
 
 
 def check_layers(name: str, layers: Sequence[str]) -> None:
@@ -111,7 +133,7 @@ def open_network(
     """The network up to the deepest of `layers`, its weights found or fetched.
 
     Args:
-        name: one of `NETWORKS`.
+        name: see `specification`.
         layers: all that will be asked for.
         precision: float32 when left out.
         enlarge: how many times as large it is shown pictures; as the network's own recipe has it when left out.
@@ -125,13 +147,13 @@ def open_network(
 
     from underpaint.networks import lens, weights
 
-    specification = NETWORKS[name]
-    wanted = specification.anatomy.until(layers)
-    if isinstance(specification.weights, Path):
-        path = specification.weights
+    found = specification(name)
+    wanted = found.anatomy.until(layers)
+    if isinstance(found.weights, Path):
+        path = found.weights
     else:
-        path = weights.locate(specification.weights, given, announce=announce, progress=progress).path
+        path = weights.locate(found.weights, given, announce=announce, progress=progress).path
     opening = Opening(name, wanted, pooling, torch.device(device), precision or torch.float32)
-    factor = specification.anatomy.recipe.get("enlarge", 1) if enlarge is None else enlarge
-    network = specification.open(opening, path)
-    return Opened(network if factor == 1 else lens.Enlarging(network, factor), path, weights.sha256(path))
+    factor = found.anatomy.recipe.get("enlarge", 1) if enlarge is None else enlarge
+    network = found.open(opening, path)
+    return Opened(network if factor == 1 else lens.Enlarging(network, factor), path, weights.sha256(path, *found.beside))

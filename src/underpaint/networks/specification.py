@@ -19,14 +19,22 @@ Pooling = Literal["max", "average"]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A published file. `md5` is the hash that its publisher states; `aliases` are other names for the same weights."""
+    """A published file.
+
+    Attributes:
+        checksum: MD5 or SHA-256 as its publisher states it, 32 or 64 hexadecimal digits; None where it states none.
+        megabytes: about.
+        aliases: other names for the same weights.
+        elsewhere: another program's folder, where it may lie already; nothing is put there.
+    """
 
     network: str
     filename: str
     url: str
-    md5: str
+    checksum: str | None
     megabytes: int
     aliases: tuple[str, ...] = ()
+    elsewhere: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,16 @@ class Specification:
         open: makes the network from the weights' file.
         cost: what a step takes in units of the network's way there and back: besides these a step has statistics, and every
             tenth each term's norm. For forecasts alone.
+        licence: of the weights, as their publisher states it.
+        beside: other files that decide what the network is.
     """
 
     anatomy: Anatomy
     weights: WeightsFile | Path
     open: Callable[[Opening, Path], Network]
     cost: float = 1.5
+    licence: str = ""
+    beside: tuple[Path, ...] = ()
 
     @property
     def file(self) -> WeightsFile | None:

@@ -55,7 +55,8 @@ def find(
     cache: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Located | None:
-    """Looks in this order: `given` (a file or a folder), `$UNDERPAINT_WEIGHTS` (a folder), the cache. Contacts no host.
+    """Looks in this order: `given` (a file or a folder), `$UNDERPAINT_WEIGHTS` (a folder), the cache, another program's cache.
+    Contacts no host.
 
     Raises:
         UnderpaintError: `given` or the environment's folder does not exist, or `given` does not hold the file.
@@ -74,8 +75,11 @@ def find(
             raise UnderpaintError(f"${VARIABLE}: {folder} is not a folder; correct the variable or unset it")
         if path := _in_folder(file, Path(folder)):
             return Located(path, "environment")
-    path = _in_folder(file, cache or cache_folder())
-    return None if path is None else Located(path, "cache")
+    elsewhere = file.elsewhere if isinstance(file, WeightsFile) else None
+    for folder in (cache or cache_folder(), elsewhere):
+        if folder is not None and (path := _in_folder(file, Path(folder))):
+            return Located(path, "cache")
+    return None
 
 
 def _in_folder(file: WeightsFile | LocalFile, folder: Path) -> Path | None:
@@ -102,7 +106,9 @@ def locate(
         return found
     if announce is not None:
         host = urlsplit(file.url).netloc
-        announce(f"Downloading {file.network}'s weights ({file.megabytes} MB) from {host} to {cache or cache_folder()}")
+        unproved = "" if file.checksum else "; its publisher states no hash to prove it by"
+        told = f"Downloading {file.network}'s weights ({file.megabytes} MB) from {host} to {cache or cache_folder()}"
+        announce(told + unproved)
     return fetch(file, cache, progress)
 
 
@@ -131,8 +137,10 @@ def fetch(file: WeightsFile, cache: Path | None = None, progress: Progress | Non
             _receive(answer.iter_content(1 << 20), answer.headers.get("Content-Length"), out.write, progress)
             out.flush()
             os.fsync(out.fileno())
-        if _hash(temporary, "md5") != file.md5:
-            raise UnderpaintError(f"{file.url}: arrived damaged (its MD5 is not {file.md5}); try again, or {instead}")
+        kind = "md5" if file.checksum is None or len(file.checksum) == 32 else "sha256"
+        if file.checksum is not None and _hash(temporary, kind) != file.checksum:
+            told = f"its {'MD5' if kind == 'md5' else 'SHA-256'} is not {file.checksum}"
+            raise UnderpaintError(f"{file.url}: arrived damaged ({told}); try again, or {instead}")
         temporary.chmod(SHARED)
         os.replace(temporary, folder / file.filename)
         temporary = None
@@ -173,9 +181,12 @@ def _hash(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    return _hash(path, "sha256")
+def sha256(path: Path, *others: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits; of several, of their hashes one after the other."""
+    first = _hash(path, "sha256")
+    if not others:
+        return first
+    return hashlib.sha256("".join((first, *(_hash(other, "sha256") for other in others))).encode()).hexdigest()
 
 
 def load(path: Path, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -230,6 +241,21 @@ def read_tensors(path: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
             if missing := sorted(set(names) - set(file.keys())):
                 raise UnderpaintError(f"weights {path}: has no {missing[0]}; is it another network's?")
             return {name: file.get_tensor(name).float() for name in names}
+    except (SafetensorError, OSError) as error:
+        raise UnderpaintError(f"weights {path}: damaged ({error}); fetch it again") from None
+
+
+def names_in(path: Path) -> set[str]:
+    """The tensors' names of a safetensors file.
+
+    Raises:
+        UnderpaintError: it is none, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with spelt(path) as plain, safe_open(plain, "pt") as file:
+            return set(file.keys())
     except (SafetensorError, OSError) as error:
         raise UnderpaintError(f"weights {path}: damaged ({error}); fetch it again") from None
 

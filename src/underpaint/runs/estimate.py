@@ -12,7 +12,7 @@ import torch
 from underpaint.execution import device
 from underpaint.imaging import images
 from underpaint.networks.base import Network
-from underpaint.networks.registry import NETWORKS
+from underpaint.networks.registry import specification
 from underpaint.recipe import Recipe
 from underpaint.runs.scene import Scene
 
@@ -56,7 +56,7 @@ def forecast(recipe: Recipe, extent: tuple[int, ...], paces: Mapping[str, float]
     seconds = 0.0
     for scale, (size, count) in enumerate(zip(recipe.sizes(), recipe.schedule(), strict=True)):
         network = recipe.networks()[recipe.polishes(scale)]
-        seconds += NETWORKS[network].cost * trials * paces[network] * count * math.prod(images.size_for(extent, size))
+        seconds += specification(network).cost * trials * paces[network] * count * math.prod(images.size_for(extent, size))
     finest = math.prod(images.size_for(extent, recipe.size))
     return Estimate(seconds, BASE_BYTES + finest * BYTES_PER_PIXEL[recipe.precision])
 
