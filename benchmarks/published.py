@@ -9,12 +9,13 @@ folder of the transformers library. MobileNet v1 needs no conversion: Keras' nam
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 Tensors = Mapping[str, torch.Tensor]
@@ -228,3 +229,41 @@ class Affine(nn.Module):
 def read(path: Path) -> Tensors:
     """A file's tensors, float32."""
     return {name: tensor.float() for name, tensor in load_file(path).items()}
+
+
+def vit_tiny(tensors: Tensors, folder: Path) -> None:
+    """Writes ViT-Ti/16 as a folder of the transformers library, which has other names for the same tensors."""
+    made: dict[str, torch.Tensor] = {
+        "embeddings.cls_token": tensors["cls_token"],
+        "embeddings.position_embeddings": tensors["pos_embed"],
+        "embeddings.patch_embeddings.projection.weight": tensors["patch_embed.proj.weight"],
+        "embeddings.patch_embeddings.projection.bias": tensors["patch_embed.proj.bias"],
+        "layernorm.weight": tensors["norm.weight"],
+        "layernorm.bias": tensors["norm.bias"],
+    }
+    names = {"norm1": "layernorm_before", "norm2": "layernorm_after", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+    for block in range(12):
+        for part in ("weight", "bias"):
+            there = f"layers.{block}."
+            for old, new in (names | {"attn.proj": "attention.o_proj"}).items():
+                made[f"{there}{new}.{part}"] = tensors[f"blocks.{block}.{old}.{part}"]
+            three = tensors[f"blocks.{block}.attn.qkv.{part}"].chunk(3)
+            made |= {f"{there}attention.{n}_proj.{part}": t.contiguous() for n, t in zip("qkv", three, strict=True)}
+    configuration = {
+        "model_type": "vit",
+        "architectures": ["ViTModel"],
+        "hidden_size": 192,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 3,
+        "intermediate_size": 768,
+        "image_size": 224,
+        "patch_size": 16,
+        "layer_norm_eps": 1e-6,
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(configuration, indent=1))
+    half = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(half))
+    save_file(made, folder / "model.safetensors", {"format": "pt"})

@@ -1,0 +1,217 @@
+"""Vision transformers by the transformers library: `hf:FOLDER`, or `hf:ID` of what lies in its cache.
+
+A transformer's tokens are feature maps once they lie where their patches do. Three kinds of layers:
+
+    patches              the patches' linear embeddings, before positions are added
+    block1, block2, ...  the tokens after a block; class and register tokens are left out
+    blockN.keys          the keys of its attention (Tumanyan et al. 2022, "Splicing ViT Features for Semantic Appearance
+                         Transfer", CVPR)
+    blockN.similarity    how alike the keys of each two places are, by cosines: (1, n, h, w) for n places; structure without
+                         looks (ibid., eq. 3). For content: a style of it means little
+
+Departure: patches overlap by half, which a network that was trained on patches side by side takes well (Amir et al. 2021, "Deep
+ViT Features as Dense Visual Descriptors"), and positions are resampled to match.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from underpaint.errors import UnderpaintError
+from underpaint.networks.anatomy import Anatomy, Depth, Layer
+from underpaint.networks.sources.beside import Preprocess
+from underpaint.networks.specification import Opening, Specification
+from underpaint.storage import documents
+
+if TYPE_CHECKING:
+    import torch
+
+    from underpaint.networks.base import Network
+
+PREFIX = "hf"
+EXTRA = "pip install 'underpaint[transformers]'"
+HOST = "huggingface.co"
+CONFIGURATION, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+
+COST = 1.5
+
+MODELS = {
+    "vit": "ViTModel",
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "clip": "CLIPVisionModel",
+    "clip_vision_model": "CLIPVisionModel",
+}
+"""The library's classes, by what config.json calls a model's type."""
+
+_HALF, _IMAGENET = ((0.5,) * 3, (0.5,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+MEANS = {"vit": _HALF, "dinov2": _IMAGENET, "dinov2_with_registers": _IMAGENET, "clip": _CLIP, "clip_vision_model": _CLIP}
+"""Mean and deviation of values from 0 to 1, where there is no preprocessor_config.json."""
+
+RECIPE: Mapping[str, Any] = {"enlarge": 1.5, "precision": "float32"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What config.json says.
+
+    Attributes:
+        kind: of `MODELS`.
+        blocks, channels: how many blocks, and features of a token.
+        patch: side of a patch, pixels.
+        extra: tokens that are no patches: the class and the registers.
+    """
+
+    kind: str
+    blocks: int
+    channels: int
+    patch: int
+    extra: int
+
+    @property
+    def step(self) -> int:
+        """Pixels from one patch to the next."""
+        return max(1, self.patch // 2)
+
+
+def source(rest: str) -> Specification:
+    """The specification of a transformer in a folder, or in the library's cache.
+
+    Raises:
+        UnderpaintError: it is not on this machine, of a kind that is not known, or its weights are pickles.
+    """
+    folder = find(rest)
+    configuration = _read(folder / CONFIGURATION)
+    shape = _shape(configuration, folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UnderpaintError(f"network: {folder}: has no {WEIGHTS}; other formats can carry code and are not opened")
+    beside = [folder / CONFIGURATION]
+    if (folder / PREPROCESSOR).is_file():
+        beside.append(folder / PREPROCESSOR)
+    told = describe(f"{PREFIX}:{rest}", Path(rest).name, shape)
+    return Specification(told, path, partial(_open, told, shape, _preprocess(folder, shape)), COST, beside=tuple(beside))
+
+
+def find(rest: str) -> Path:
+    """The folder of a transformer: as named, or in the library's cache. Contacts no host.
+
+    Raises:
+        UnderpaintError: it is not on this machine.
+    """
+    if (Path(rest) / CONFIGURATION).is_file():
+        return Path(rest)
+    if Path(rest).is_dir():
+        raise UnderpaintError(f"network: {rest}: has no {CONFIGURATION}; name the folder of a model of the transformers library")
+    missing = f"hf:{rest} is not on this machine; `underpaint networks --fetch hf:{rest}` gets it from {HOST}"
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        raise UnderpaintError(f"network: {missing}; it needs {EXTRA}") from None
+    try:
+        found = try_to_load_from_cache(rest, CONFIGURATION)
+    except HFValidationError:
+        raise UnderpaintError(f"network: hf:{rest}: neither a folder nor an ID, OWNER/NAME") from None
+    if not isinstance(found, str):
+        raise UnderpaintError(f"network: {missing}")
+    return Path(found).parent
+
+
+def fetch(rest: str, announce: Callable[[str], None]) -> Path:
+    """A transformer's three files into the library's cache; its folder.
+
+    Raises:
+        UnderpaintError: the library is not installed, or the host has no such model, or none as safetensors.
+    """
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError:
+        raise UnderpaintError(f"network: hf:{rest} needs {EXTRA}") from None
+    announce(f"Downloading hf:{rest} ({CONFIGURATION}, {PREPROCESSOR}, {WEIGHTS}) from {HOST} to its library's cache")
+    folder = Path()
+    for name in (CONFIGURATION, PREPROCESSOR, WEIGHTS):
+        try:
+            folder = Path(hf_hub_download(rest, name)).parent
+        except EntryNotFoundError:
+            if name != PREPROCESSOR:
+                raise UnderpaintError(f"network: hf:{rest}: has no {name}; models without it are not opened") from None
+        except Exception as error:  # whatever the library raises where it cannot fetch
+            told = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+            raise UnderpaintError(f"network: hf:{rest}: cannot be fetched from {HOST} ({told})") from None
+    return folder
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with documents.told(path, "fetch the model again"):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise UnderpaintError(f"{path}: is no configuration of a model; fetch the model again")
+    return found
+
+
+def _shape(configuration: Mapping[str, Any], folder: Path) -> Shape:
+    kind = configuration.get("model_type")
+    if kind not in MODELS:
+        raise UnderpaintError(f"network: {folder}: is a {kind!r}, not one of {', '.join(MODELS)}")
+    own = configuration.get("vision_config", {}) if kind == "clip" else configuration
+    defaults = {"num_hidden_layers": 12, "hidden_size": 768, "patch_size": 32 if kind.startswith("clip") else 16}
+    numbers = {name: own.get(name, default) for name, default in defaults.items()}
+    wrong = next((name for name, value in numbers.items() if type(value) is not int or not 0 < value < 100_000), None)
+    if wrong is not None:
+        raise UnderpaintError(f"{folder / CONFIGURATION}: {wrong}: a whole number above 0 is needed")
+    registers = own.get("num_register_tokens", 4) if kind == "dinov2_with_registers" else 0
+    return Shape(kind, numbers["num_hidden_layers"], numbers["hidden_size"], numbers["patch_size"], 1 + int(registers))
+
+
+def _preprocess(folder: Path, shape: Shape) -> Preprocess:
+    """(x − mean) / std as the model's own files have it."""
+    told = _read(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
+    default = MEANS[shape.kind]
+    mean, std = (tuple(255 * float(v) for v in told.get(n, d)) for n, d in zip(("image_mean", "image_std"), default, strict=True))
+    return Preprocess.model_validate({"mean": mean, "std": std})
+
+
+def describe(name: str, told: str, shape: Shape) -> Anatomy:
+    """A transformer's anatomy: thirds of its blocks are shallow, middle and deep; the patches are shallow too."""
+    stride = max(1, round(shape.step / RECIPE["enlarge"]))
+    layers = [Layer("patches", "shallow", 1, stride, shape.channels, "patches")]
+    third = -(-shape.blocks // 3)
+    for number in range(1, shape.blocks + 1):
+        place = (number - 1) // third
+        depth: Depth = ("shallow", "middle", "deep")[place]
+        first_half = (number - 1) % third < third / 2
+        block = (1 if first_half else 2, 3, 4 if first_half else 5)[place]
+        for kind in ("keys", "similarity", ""):
+            layer = f"block{number}" + (f".{kind}" if kind else "")
+            layers.append(Layer(layer, depth, block, stride, 0 if kind == "similarity" else shape.channels, layer[5:]))
+    at = [max(1, round(share * shape.blocks)) for share in (1 / 12, 3 / 12, 6 / 12, 9 / 12)]
+    if len(set(at)) < len(at):
+        raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; five at least are needed to paint and to judge")
+    style = ["patches", *(f"block{number}" for number in at)]
+    free = [number for number in range(1, shape.blocks + 1) if number not in at]
+    judges = [tuple(f"block{n}" for n in free if (n - 1) // third == place) for place in range(3)]
+    found = Anatomy(
+        name,
+        told,
+        tuple(layers),
+        content_layers={f"block{at[1]}": 1.0},
+        style_layers=dict.fromkeys(style, 1.0),
+        judges=tuple(group for group in judges if group),
+        recipe=RECIPE,
+    )
+    found.held_out([*found.style_layers, *found.content_layers])
+    return found
+
+
+def _open(told: Anatomy, shape: Shape, preprocess: Preprocess, opening: Opening, path: Path) -> Network:
+    from underpaint.networks.sources.transformer_network import opened
+
+    return opened(told, shape, preprocess, opening, path)
