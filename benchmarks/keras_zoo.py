@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from underpaint.networks.sources import keras as source
-from underpaint.networks.sources import keras_graph
+from underpaint.networks.sources import graph, keras_graph
 
 PREPROCESSING = {
     "VGG16": "vgg16",
@@ -76,7 +76,7 @@ def entry(keras: Any, function: str, arguments: dict[str, Any]) -> dict[str, Any
     keras.utils.clear_session()  # the names of layers are numbered anew
     found = source.Entry(function, arguments, PREPROCESSING[function], licence(function), {}, (), ())
     model = source.build(found)
-    taps = keras_graph.taps(keras_graph.nodes(model))
+    taps = graph.taps(keras_graph.nodes(model))
     told = asdict(found)
     told["weights"] = weights_of(keras, function, arguments) | {"megabytes": round(model.count_params() * 4 / 1e6)}
     told["taps"] = [[tap.name, tap.stride, tap.channels, tap.ends] for tap in taps.values()]

@@ -9,6 +9,7 @@ folder of the transformers library. MobileNet v1 needs no conversion: Keras' nam
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+import underpaint
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -267,3 +270,36 @@ def vit_tiny(tensors: Tensors, folder: Path) -> None:
     half = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
     (folder / "preprocessor_config.json").write_text(json.dumps(half))
     save_file(made, folder / "model.safetensors", {"format": "pt"})
+
+
+IMAGENET: dict[str, list[float]] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+SCALED: dict[str, list[float]] = {"mean": [127, 127, 127], "std": [128, 128, 128]}
+
+
+def write(weights: Path, folder: Path) -> list[Path]:
+    """All networks' files, from a folder of published weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {
+        "efficientnet_lite0": (efficientnet_lite0, "efficientnet_lite0_imagenet", "EfficientNet-Lite0", SCALED),
+        "mobilenet_v2": (mobilenet_v2, "mobilenetv2_imagenet", "MobileNetV2", IMAGENET),
+        "resnet50_v2": (resnet50_v2, "resnet50v2_imagenet_stages1to3", "ResNet-50 v2, stages 1-3", IMAGENET),
+    }
+    for name, (build, filename, told, preprocess) in made.items():
+        module = build(read(weights / f"{filename}.safetensors"))
+        underpaint.register(module, folder / f"{name}.pt2", told=told, licence="Apache-2.0", **preprocess)
+    vit_tiny(read(weights / "vit_tiny_patch16_224_imagenet.safetensors"), folder / "vit-tiny")
+    return sorted(folder.iterdir())
+
+
+def main() -> None:
+    """Writes the networks' files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, default=Path(__file__).resolve().parents[2] / "shared/weights")
+    args = parser.parse_args()
+    for path in write(args.weights, args.folder):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from underpaint.explanation.conclude import explain
     from underpaint.explanation.result import Explanation
     from underpaint.imaging.images import Picture
+    from underpaint.networks.sources.exported import register
     from underpaint.optimizers.loop import Step
     from underpaint.recipe import Recipe
     from underpaint.runs.folder import Run
@@ -29,6 +30,7 @@ _HOME = {
     "explain": "explanation.conclude",
     "UnderpaintError": "errors",
     "Picture": "imaging.images",
+    "register": "networks.sources.exported",
     "Step": "optimizers.loop",
     "Recipe": "recipe",
     "Run": "runs.folder",
@@ -53,6 +55,7 @@ __all__ = [
     "ablate",
     "carry_on",
     "explain",
+    "register",
     "resume",
     "start",
     "stylize",

@@ -39,6 +39,10 @@ class Layer:
     short: str = ""
 
 
+PIXELS = Layer("pixels", "shallow", 1, 1, 27, "px")
+"""The layer before the first, of networks that see little of single pixels: see `underpaint.networks.pixels`."""
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """A network's.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from underpaint import extensions
 from underpaint.errors import UnderpaintError
 from underpaint.extensions import Registry
-from underpaint.networks.anatomy import Anatomy
+from underpaint.networks.anatomy import PIXELS, Anatomy
 from underpaint.networks.specification import Opening, Pooling, Specification, WeightsFile
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def open_network(
     """
     import torch
 
-    from underpaint.networks import lens, weights
+    from underpaint.networks import lens, pixels, weights
 
     found = specification(name)
     wanted = found.anatomy.until(layers)
@@ -153,7 +153,11 @@ def open_network(
         path = found.weights
     else:
         path = weights.locate(found.weights, given, announce=announce, progress=progress).path
-    opening = Opening(name, wanted, pooling, torch.device(device), precision or torch.float32)
+    own = tuple(layer for layer in wanted if layer != PIXELS.name) or found.anatomy.names[1:2]
+    opening = Opening(name, own, pooling, torch.device(device), precision or torch.float32)
     factor = found.anatomy.recipe.get("enlarge", 1) if enlarge is None else enlarge
     network = found.open(opening, path)
-    return Opened(network if factor == 1 else lens.Enlarging(network, factor), path, weights.sha256(path, *found.beside))
+    network = network if factor == 1 else lens.Enlarging(network, factor)
+    if PIXELS.name in found.anatomy.names:
+        network = pixels.Pixels(network, found.anatomy)
+    return Opened(network, path, weights.sha256(path, *found.beside))

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,18 @@ class Beside(BaseModel):
     recipe: dict[str, Any] = {}
 
 
+def stamp(*paths: Path) -> tuple[tuple[str, int, int], ...]:
+    """What tells whether files are still the ones that were read: whoever remembers what they said keeps it beside."""
+    found: list[tuple[str, int, int]] = []
+    for path in paths:
+        try:
+            facts = path.stat()
+        except OSError:
+            continue
+        found.append((str(path), facts.st_mtime_ns, facts.st_size))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Read:
     """What was read, and where from: None where there is no such file."""
@@ -99,3 +112,19 @@ def read(network: Path) -> Read:
 def fields(own: Beside, enlarged: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe that a network brings along: what its file says over what its strides do."""
     return dict(enlarged) | own.recipe
+
+
+def text(own: Beside) -> str:
+    """What stands beside a network, as its file has it: what `read` reads back."""
+    told = own.model_dump(mode="json")
+    lines = [f"{name} = {json.dumps(told[name], ensure_ascii=False)}" for name in ("told", "licence")]
+    for table in ("preprocess", "layers", "recipe"):
+        if told[table]:
+            lines += ["", f"[{table}]", *(f"{json.dumps(name)} = {_value(value)}" for name, value in told[table].items())]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {_value(part)}" for name, part in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

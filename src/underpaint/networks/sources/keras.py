@@ -15,13 +15,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from underpaint.errors import UnderpaintError
 from underpaint.networks.anatomy import Anatomy
-from underpaint.networks.sources import beside, taps
+from underpaint.networks.sources import beside, graph, taps
 from underpaint.networks.sources.beside import Beside, Preprocess
 from underpaint.networks.specification import Opening, Specification, WeightsFile
 
@@ -200,11 +200,17 @@ def _on(opening: Opening, make: Callable[[], Any]) -> Any:
 
 
 def file(path: Path) -> Specification:
-    """The specification of a model of one's own, `.keras` or `.h5`, with a TOML beside it (`networks.sources.beside`).
+    """The specification of a model of one's own, `.keras` or `.h5`, with a TOML beside it (`networks.sources.beside`); it is
+    remembered while its files stay as they are.
 
     Raises:
         UnderpaintError: it is missing, damaged, carries code, takes no picture, or its TOML does not fit it.
     """
+    return _file(path, beside.stamp(path, path.with_suffix(".toml")))
+
+
+@lru_cache(16)
+def _file(path: Path, _: object) -> Specification:
     read = beside.read(path)
     model = library_model(path)
     found, places = _taps(model, read.beside, path)
@@ -220,19 +226,19 @@ def _taps(model: Any, own: Beside, path: Path) -> tuple[list[taps.Tap], dict[str
     """Of a model of one's own: those that its TOML names, or all. And their places."""
     from underpaint.networks.sources import keras_graph
 
-    graph = keras_graph.nodes(model)
-    found = keras_graph.taps(graph)
+    steps = keras_graph.nodes(model)
+    found = graph.taps(steps)
     places = {tap.name: place for place, tap in found.items()}
     if not own.layers:
         return list(found.values()), places
-    by_name = {node.name: node for node in graph}
+    by_name = {node.name: node for node in steps}
     chosen: list[taps.Tap] = []
     for name, where in own.layers.items():
         node = by_name.get(where)
         if node is None or node.shape is None:
-            near = get_close_matches(where, [n.name for n in graph if n.shape], 3, 0.3)
+            near = get_close_matches(where, [n.name for n in steps if n.shape], 3, 0.3)
             raise UnderpaintError(f"{path.with_suffix('.toml')}: layers: {where!r} is no feature map; near: {', '.join(near)}")
-        chosen.append(taps.Tap(name, keras_graph.stride(node), node.shape[2]))
+        chosen.append(taps.Tap(name, graph.stride(node), node.shape[2]))
         places[name] = node.place
     return chosen, places
 

@@ -1,8 +1,8 @@
 """Taps: which layers of a network that nobody has tuned paint, and which judge.
 
 What is known of each layer is how far it has shrunk the picture, and whether it ends a block. Networks with pictures' pyramids
-inside are much alike in that: a stem, then stages whose strides double. The five style layers are the stem and the stages'
-last outputs, strides 1 to 16 or 2 to 16; their weights fall with depth as VGG's do.
+inside are much alike in that: a stem, then stages whose strides double. The five style layers are the stages' last outputs, strides
+1 to 16; where the first stride is 2 or more, the pixels themselves (`networks.pixels`) and strides 2 to 16.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.networks.anatomy import Anatomy, Depth, Layer
+from underpaint.networks.anatomy import PIXELS, Anatomy, Depth, Layer
 
 WEIGHTS = (4.0, 2.0, 1.0, 0.5, 0.25)
 """Of the style layers, shallow to deep: those of VGG (see `networks.own`)."""
@@ -51,8 +51,9 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
     Raises:
         UnderpaintError: there are too few to paint and to judge with.
     """
+    halves = bool(taps) and taps[0].stride > 1
     if recipe is None:
-        recipe = RECIPE if taps and taps[0].stride > 1 else {"precision": "float32"}
+        recipe = RECIPE if halves else {"precision": "float32"}
     enlarged = float(recipe.get("enlarge", 1.0))
     blocks = _blocks(taps)
     style = [_last(block) for block in blocks if block[0].stride <= DEEPEST][: len(WEIGHTS)]
@@ -65,6 +66,8 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
     if len(style) < 3 or len({layer.depth for layer in layers}) < 3:
         raise UnderpaintError(f"network: {name} has no usable layers: three strides at least, of feature maps, are needed")
     content = style[min(3, len(style) - 1)]
+    if halves:  # what the stem sees only in part is seen whole before it
+        layers, style = [PIXELS, *layers], [PIXELS.name, *style[1:]]
     judges = [_judging(block, style) for block in blocks if block[0].stride <= DEEPEST]
     found = Anatomy(
         name,

@@ -18,12 +18,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.networks.anatomy import Anatomy, Depth, Layer
+from underpaint.networks.anatomy import PIXELS, Anatomy, Depth, Layer
+from underpaint.networks.sources import beside
 from underpaint.networks.sources.beside import Preprocess
 from underpaint.networks.specification import Opening, Specification
 from underpaint.storage import documents
@@ -87,16 +88,21 @@ def source(rest: str) -> Specification:
         UnderpaintError: it is not on this machine, of a kind that is not known, or its weights are pickles.
     """
     folder = find(rest)
+    return _source(rest, folder, beside.stamp(*(folder / name for name in (CONFIGURATION, PREPROCESSOR, WEIGHTS))))
+
+
+@lru_cache(16)
+def _source(rest: str, folder: Path, _: object) -> Specification:
     configuration = _read(folder / CONFIGURATION)
     shape = _shape(configuration, folder)
     path = folder / WEIGHTS
     if not path.is_file():
         raise UnderpaintError(f"network: {folder}: has no {WEIGHTS}; other formats can carry code and are not opened")
-    beside = [folder / CONFIGURATION]
+    others = [folder / CONFIGURATION]
     if (folder / PREPROCESSOR).is_file():
-        beside.append(folder / PREPROCESSOR)
+        others.append(folder / PREPROCESSOR)
     told = describe(f"{PREFIX}:{rest}", Path(rest).name, shape)
-    return Specification(told, path, partial(_open, told, shape, _preprocess(folder, shape)), COST, beside=tuple(beside))
+    return Specification(told, path, partial(_open, told, shape, _preprocess(folder, shape)), COST, beside=tuple(others))
 
 
 def find(rest: str) -> Path:
@@ -182,7 +188,7 @@ def _preprocess(folder: Path, shape: Shape) -> Preprocess:
 def describe(name: str, told: str, shape: Shape) -> Anatomy:
     """A transformer's anatomy: thirds of its blocks are shallow, middle and deep; the patches are shallow too."""
     stride = max(1, round(shape.step / RECIPE["enlarge"]))
-    layers = [Layer("patches", "shallow", 1, stride, shape.channels, "patches")]
+    layers = [PIXELS, Layer("patches", "shallow", 1, stride, shape.channels, "patches")]
     third = -(-shape.blocks // 3)
     for number in range(1, shape.blocks + 1):
         place = (number - 1) // third
@@ -195,7 +201,7 @@ def describe(name: str, told: str, shape: Shape) -> Anatomy:
     at = [max(1, round(share * shape.blocks)) for share in (1 / 12, 3 / 12, 6 / 12, 9 / 12)]
     if len(set(at)) < len(at):
         raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; five at least are needed to paint and to judge")
-    style = ["patches", *(f"block{number}" for number in at)]
+    style = [PIXELS.name, *(f"block{number}" for number in at)]
     free = [number for number in range(1, shape.blocks + 1) if number not in at]
     judges = [tuple(f"block{n}" for n in free if (n - 1) // third == place) for place in range(3)]
     found = Anatomy(
