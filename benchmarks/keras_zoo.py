@@ -3,8 +3,8 @@
     python benchmarks/keras_zoo.py            # writes src/underpaint/networks/sources/keras.json
     python benchmarks/keras_zoo.py --check    # says what differs from it
 
-Builds every model with random weights and asks Keras for its weights with a stand-in for the download, which notes the address
-and the hash. Contacts no host. Takes three minutes on one core.
+Builds every model with random weights and asks Keras for its weights with a stand-in for the download, which notes the
+address and the hash. Contacts no host. Takes three minutes on one core.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from underpaint.networks.sources import keras as source
 from underpaint.networks.sources import graph, keras_graph
+from underpaint.networks.sources import keras as source
 
 PREPROCESSING = {
     "VGG16": "vgg16",

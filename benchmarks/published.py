@@ -139,7 +139,9 @@ def mobilenet_v2(tensors: Tensors) -> Features:
 class PreActivation(nn.Module):
     """A bottleneck of ResNet v2 (He et al. 2016, 1603.05027): norm and ReLU come before each convolution."""
 
-    def __init__(self, norm: tuple[torch.Tensor, torch.Tensor], parts: list[Convolution], shortcut: Convolution | None) -> None:
+    def __init__(
+        self, norm: tuple[torch.Tensor, torch.Tensor], parts: list[Convolution], shortcut: Convolution | None
+    ) -> None:
         super().__init__()
         self.scale, self.offset = (nn.Parameter(each[:, None, None]) for each in norm)
         self.parts, self.shortcut = nn.Sequential(*parts), shortcut
@@ -286,7 +288,9 @@ def write(weights: Path, folder: Path) -> list[Path]:
     }
     for name, (build, filename, told, preprocess) in made.items():
         module = build(read(weights / f"{filename}.safetensors"))
-        underpaint.register(module, folder / f"{name}.pt2", told=told, licence="Apache-2.0", **preprocess)
+        underpaint.register(
+            module, folder / f"{name}.pt2", told=told, licence="Apache-2.0", mean=preprocess["mean"], std=preprocess["std"]
+        )
     vit_tiny(read(weights / "vit_tiny_patch16_224_imagenet.safetensors"), folder / "vit-tiny")
     return sorted(folder.iterdir())
 

@@ -42,8 +42,6 @@ def _known(registry: Registry[Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
-
-
 def _network(name: str) -> str:
     """Refuses a network that there is not, in the words of what it would come from."""
     try:
@@ -135,6 +133,7 @@ FIRST: dict[str, Any] = {
     "start_noise": 0.0,
     "seed": 0,
     "precision": "float32",
+    "chroma_smoothness": 1.0,
     "enlarge": 1.0,
     "shift": 0,
 }
@@ -184,8 +183,10 @@ class Recipe(BaseModel):
         precision: "float32" or "bf16" (the network only; pixels and sums stay in float32); "auto" is the faster of the
             two on the machine that paints, and a run's own recipe has what was chosen. Explanations and ablations, which
             compare many runs, take "auto" for "float32".
+        chroma_smoothness: how many times differences in colour count in smoothness, beside those in brightness.
         enlarge: how many times as large, along one side, the network is shown the picture.
-        shift: the network is shown the picture moved by up to so many pixels, another way at every step (L-BFGS, which needs one
+        shift: the network is shown the picture moved by up to so many pixels, another way at every step (L-BFGS, which needs
+        one
             function: at every size).
     """
 
@@ -234,6 +235,7 @@ class Recipe(BaseModel):
     start_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Precision = "auto"
+    chroma_smoothness: float = Field(1.0, ge=0, le=1000)
     enlarge: float = Field(1.0, ge=1, le=4)
     shift: int = Field(0, ge=0, le=64)
 

@@ -15,7 +15,7 @@ from underpaint.errors import UnderpaintError, printable
 from underpaint.execution.cores import wait_passively
 
 # The rooms' commands join the application as they are imported; help lists them in this order.
-for _room in ("paint", "explain", "show"):
+for _room in ("paint", "networks", "explain", "show"):
     import_module(f"underpaint.cli.{_room}")
 
 

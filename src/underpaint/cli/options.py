@@ -23,7 +23,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
 Weights = Annotated[Path | None, typer.Option(help="Weights file, or folder that holds it.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Network = Annotated[str | None, typer.Option(help="compact, vgg19 or vgg16 [compact].")]
+Network = Annotated[
+    str | None, typer.Option(help="compact, vgg19, keras:NAME, hf:FOLDER, FILE.pt2 ... (`underpaint networks`) [compact].")
+]
 PresetOption = Annotated[Preset | None, typer.Option(help="How much time to spend, or gatys (its objective) [standard].")]
 Optimizer = Annotated[str | None, typer.Option(help="adam or lbfgs.")]
 Seed = Annotated[int | None, typer.Option(help="What all randomness depends on [0].")]

@@ -1,8 +1,7 @@
-"""Commands that paint: stylize, resume, save, demo, networks."""
+"""Commands that paint: stylize, resume, save, demo."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +34,7 @@ from underpaint.cli.options import (
     Weights,
     Workers,
 )
-from underpaint.cli.terminal import answer, app
+from underpaint.cli.terminal import app
 from underpaint.cli.work import ablate_on, explain_on, paint_on
 from underpaint.errors import UnderpaintError
 from underpaint.execution import cores
@@ -238,25 +237,3 @@ def demo(
         explain_on(made, quiet, as_json)
         return
     paint_on(runs.start(*pictures, out=folder, size=size or 448, options=options, **fields), quiet, as_json)
-
-
-@app.command()
-def networks(weights: Weights = None, as_json: AsJson = False) -> None:
-    """List the networks, their layers, and whether their weights are available."""
-    from underpaint.networks import registry
-
-    found = registry.entries(weights)
-    if as_json:
-        rows = [{"name": e.name, "layers": e.layers, "weights": e.available and str(e.available)} for e in found]
-        answer(json.dumps(rows))
-        return
-    for entry in found:
-        answer(f"{entry.name}: {_place(entry)}\n  {' '.join(entry.layers)}")
-
-
-def _place(entry: Any) -> str:
-    if entry.problem is not None:
-        return str(entry.problem)
-    if entry.url is None:
-        return "comes with the package (the default)" if entry.name == "compact" else f"weights at {entry.available}"
-    return f"weights at {entry.available}" if entry.available else f"weights would be downloaded from {entry.url}"

@@ -245,9 +245,12 @@ class SmoothnessTerm(PixelTerm):
         diagonals: weight of each of the two kinds of diagonal neighbours, 0..½; upright and level ones weigh
             1 − 2 · diagonals each, so that a gentle slope costs the same whatever it is. With 0, as usual, fine detail along
             the axes is held back less than slanted detail and stands out as a weave; at about 0.2 all directions are alike.
+        chroma: how many times the differences in colour count, those that leave the mean of the channels as it is: an eye
+            sees fine detail of brightness, and single pixels of another colour as noise.
     """
 
     diagonals: float = 0.0
+    chroma: float = 1.0
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Of (1, 3, H, W); a float and the unweighted gradient."""
@@ -258,6 +261,10 @@ class SmoothnessTerm(PixelTerm):
             if not d.numel():  # a picture one pixel wide has no neighbours across
                 continue
             value = value + share * d.square().mean()
+            if self.chroma != 1:
+                colour = (self.chroma - 1) * (d - d.mean(1, keepdim=True))
+                value = value + share * (colour * d).mean()
+                d = d + colour
             d = d * (2 * share / d.numel())
             g_here.add_(d)
             g_there.sub_(d)

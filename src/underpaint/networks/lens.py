@@ -1,8 +1,8 @@
 """A lens: what a network is shown instead of the picture itself: the picture enlarged, or moved by a few pixels.
 
-Networks that halve their input at once see too little of fine strokes; they are shown a larger picture. The grid of strides and
-patches leaves its print on what is painted through it; a picture that is moved by another few pixels at every step does not
-keep it (the jitter of Olah et al. 2017, "Feature Visualization").
+Networks that halve their input at once see too little of fine strokes; they are shown a larger picture. The grid of strides
+and patches leaves its print on what is painted through it; a picture that is moved by another few pixels at every step does
+not keep it (the jitter of Olah et al. 2017, "Feature Visualization").
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def enlarged(image: torch.Tensor, factor: float) -> torch.Tensor:
 class _Through:
     """See `underpaint.networks.base.Tape`."""
 
-    def __init__(self, image: torch.Tensor, seen: Callable[[torch.Tensor], torch.Tensor], look: Callable[[torch.Tensor], Tape]):
+    def __init__(
+        self, image: torch.Tensor, seen: Callable[[torch.Tensor], torch.Tensor], look: Callable[[torch.Tensor], Tape]
+    ):
         with torch.enable_grad():
             self._leaf = image.detach().requires_grad_()
             self._seen = seen(self._leaf)

@@ -1,8 +1,8 @@
 """The layer before the first: `pixels`, each position's 3×3 neighbourhood as it is.
 
-VGG sees every pixel at its first layers; networks that halve the picture at once do not, and what they do not see is noise in what
-they paint. With the neighbourhoods of pixels as a layer of their own, fine texture and its colours are matched too, without
-any weights: it paints what needs no network.
+VGG sees every pixel at its first layers; networks that halve the picture at once do not, and what they do not see is noise
+in what they paint. With the neighbourhoods of pixels as a layer of their own, fine texture and its colours are matched too,
+without any weights: it paints what needs no network.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from underpaint.networks.base import Network, Seed, Tape
 
 NAME = PIXELS.name
 SIDE = 3
+
 
 def neighbourhoods(image: torch.Tensor) -> torch.Tensor:
     """Of (N, 3, H, W): (N, 27, H, W); at the edges the last pixels are repeated."""

@@ -40,7 +40,9 @@ def specification(name: str) -> Specification:
     if name not in NETWORKS:
         forms = ", ".join([*NETWORKS, *(f"{prefix}:NAME" for prefix in SOURCES), *(f"FILE{end}" for end in FILES)])
         near = get_close_matches(name, NETWORKS, 1)
-        raise UnderpaintError(f"network: {name!r} is not known{f'; did you mean {near[0]}' if near else ''}; there are {forms}")
+        raise UnderpaintError(
+            f"network: {name!r} is not known{f'; did you mean {near[0]}' if near else ''}; there are {forms}"
+        )
     return NETWORKS[name]
 
 
@@ -55,28 +57,68 @@ class Opened:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `underpaint networks`: `available` is where the weights are, None if they would be downloaded from `url`;
-    `problem` why another package's network cannot be had at all."""
+    """What is known of a network.
+
+    Attributes:
+        specification: None where another package's network cannot be had; `problem` says why.
+        available: where its weights are; None if they would be downloaded.
+    """
 
     name: str
-    layers: tuple[str, ...]
+    specification: Specification | None
     available: Path | None
-    url: str | None
     problem: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of all of it, shallow to deep."""
+        return () if self.specification is None else self.specification.anatomy.names
+
+    @property
+    def url(self) -> str | None:
+        """Where its weights would come from; None where they come with it."""
+        return None if self.specification is None or self.specification.file is None else self.specification.file.url
+
+
+def entry(name: str, given: Path | None = None) -> Entry:
+    """A network. Looks at this machine's disk only. `specification`'s errors."""
+    found = specification(name)
+    return Entry(found.anatomy.name, found, _available(found, given))
 
 
 def entries(given: Path | None = None) -> list[Entry]:
-    """All networks. Looks at this machine's disk only."""
+    """The networks by name alone: this package's own, and those of other packages. Looks at this machine's disk only."""
     found = []
     for name in NETWORKS:
         try:
-            one = NETWORKS[name]
+            found.append(entry(name, given))
         except UnderpaintError as error:
-            found.append(Entry(name, (), None, None, str(error)))
-            continue
-        url = None if one.file is None else one.file.url
-        found.append(Entry(name, one.anatomy.names, _available(one, given), url))
+            found.append(Entry(name, None, None, str(error)))
     return found
+
+
+def fetch(
+    name: str,
+    given: Path | None = None,
+    *,
+    announce: Callable[[str], None],
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """Downloads a network's weights unless they are here; where they are.
+
+    Raises:
+        UnderpaintError: there is no such network, or it cannot be downloaded.
+    """
+    from underpaint.networks import weights
+    from underpaint.networks.sources import transformers
+
+    prefix, _, rest = name.partition(":")
+    if prefix == transformers.PREFIX and not Path(rest).is_dir():
+        return transformers.fetch(rest, announce)
+    found = specification(name)
+    if isinstance(found.weights, Path):
+        return found.weights
+    return weights.locate(found.weights, given, announce=announce, progress=progress).path
 
 
 def available(name: str, given: Path | None = None) -> bool:

@@ -55,8 +55,8 @@ def find(
     cache: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Located | None:
-    """Looks in this order: `given` (a file or a folder), `$UNDERPAINT_WEIGHTS` (a folder), the cache, another program's cache.
-    Contacts no host.
+    """Looks in this order: `given` (a file or a folder), `$UNDERPAINT_WEIGHTS` (a folder), the cache, another program's
+    cache. Contacts no host.
 
     Raises:
         UnderpaintError: `given` or the environment's folder does not exist, or `given` does not hold the file.
@@ -76,8 +76,8 @@ def find(
         if path := _in_folder(file, Path(folder)):
             return Located(path, "environment")
     elsewhere = file.elsewhere if isinstance(file, WeightsFile) else None
-    for folder in (cache or cache_folder(), elsewhere):
-        if folder is not None and (path := _in_folder(file, Path(folder))):
+    for place in (cache or cache_folder(), elsewhere):
+        if place is not None and (path := _in_folder(file, place)):
             return Located(path, "cache")
     return None
 

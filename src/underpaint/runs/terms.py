@@ -127,4 +127,4 @@ def smoothness(view: View) -> list[Term]:
     recipe = view.recipe
     smaller = recipe.sizes()[view.scale] / recipe.size
     weight = recipe.smoothness * smaller**recipe.smoothness_growth
-    return [SmoothnessTerm("smoothness", weight, recipe.diagonals)]
+    return [SmoothnessTerm("smoothness", weight, recipe.diagonals, recipe.chroma_smoothness)]

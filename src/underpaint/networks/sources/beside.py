@@ -1,18 +1,18 @@
 """What stands beside a network's file: a TOML of the same name that says how pictures go in, and which layers there are.
 
-    told = "EfficientNet-Lite0"
+told = "EfficientNet-Lite0"
 
-    [preprocess]
-    channels = "RGB"          # or "BGR"
-    mean = [127, 127, 127]    # what is taken off values of 0 to 255, ...
-    std = [128, 128, 128]     # ... which are divided by this
+[preprocess]
+channels = "RGB"          # or "BGR"
+mean = [127, 127, 127]    # what is taken off values of 0 to 255, ...
+std = [128, 128, 128]     # ... which are divided by this
 
-    [layers]                  # a recipe's names of layers, shallow to deep: where the network has them
-    stem = "stem"
-    block0 = "blocks.0"
+[layers]                  # a recipe's names of layers, shallow to deep: where the network has them
+stem = "stem"
+block0 = "blocks.0"
 
-    [recipe]                  # what it paints best with: any fields of a recipe
-    enlarge = 2.0
+[recipe]                  # what it paints best with: any fields of a recipe
+enlarge = 2.0
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A network of one's own: a program that torch.export saved, `FILE.pt2`, with a TOML beside it (`networks.sources.beside`)."""
+"""A network of one's own: a program that torch.export saved, `FILE.pt2`, with a TOML beside it
+(`networks.sources.beside`)."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ def register(
         mean, std: what it wants taken off values of 0 to 255, and divided by, in the order of `channels`.
         told: its name for people.
         licence: of its weights.
-        layers: a recipe's names of layers, shallow to deep, with the paths of their submodules; chosen by stride and depth when
-            left out.
+        layers: a recipe's names of layers, shallow to deep, with the paths of their submodules; chosen by stride and depth
+            when left out.
         recipe: fields of a recipe that it paints best with.
 
     Returns:

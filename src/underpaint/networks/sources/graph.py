@@ -13,8 +13,8 @@ SIDE = 256
 """Side of the picture by which strides are told, pixels."""
 
 Kind = Literal["convolution", "depthwise", "merge", "norm", "activation", "padding", "other"]
-"""What a step does. A merge adds or joins several; norms and activations change each position by itself; pooling, squeezing, gates
-and all the rest are other."""
+"""What a step does. A merge adds or joins several; norms and activations change each position by itself; pooling, squeezing,
+gates and all the rest are other."""
 
 POINTWISE = ("norm", "activation")
 SOURCES = ("convolution", "depthwise", "merge")

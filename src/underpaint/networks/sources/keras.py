@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -237,7 +237,9 @@ def _taps(model: Any, own: Beside, path: Path) -> tuple[list[taps.Tap], dict[str
         node = by_name.get(where)
         if node is None or node.shape is None:
             near = get_close_matches(where, [n.name for n in steps if n.shape], 3, 0.3)
-            raise UnderpaintError(f"{path.with_suffix('.toml')}: layers: {where!r} is no feature map; near: {', '.join(near)}")
+            raise UnderpaintError(
+                f"{path.with_suffix('.toml')}: layers: {where!r} is no feature map; near: {', '.join(near)}"
+            )
         chosen.append(taps.Tap(name, graph.stride(node), node.shape[2]))
         places[name] = node.place
     return chosen, places
@@ -314,5 +316,3 @@ def _plain(kind: str) -> tuple[str, ...]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
-
-

@@ -2,7 +2,8 @@
 
 `torch.export.load` unpickles the sample inputs that lie in every such file, with code allowed where that fails without, looks
 operators up anywhere in PyTorch, and evaluates expressions. A file from a stranger could do anything. Here the graph is JSON
-that is walked, weights are bytes, sample inputs and guards are not looked at, and a pickled weight or another operator is refused.
+that is walked, weights are bytes, sample inputs and guards are not looked at, and a pickled weight or another operator is
+refused.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ KINDS: dict[Kind, str] = {
     "merge": "add cat stack maximum concat",
     "norm": "batch_norm _native_batch_norm_legit_no_training native_batch_norm layer_norm native_layer_norm group_norm "
     "native_group_norm instance_norm",
-    "activation": "relu relu_ relu6 relu6_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ silu silu_ gelu elu elu_ "
-    "leaky_relu leaky_relu_ prelu mish softplus clamp clamp_ clamp_min clamp_max dropout dropout_ feature_dropout alias "
-    "detach clone contiguous",
+    "activation": "relu relu_ relu6 relu6_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ silu silu_ "
+    "gelu elu elu_ leaky_relu leaky_relu_ prelu mish softplus clamp clamp_ clamp_min clamp_max dropout dropout_
+    feature_dropout alias " "detach clone contiguous",
     "padding": "pad constant_pad_nd reflection_pad2d replication_pad2d",
-    "other": "sigmoid sigmoid_ tanh softmax _softmax log_softmax sub mul mul_ add_ div div_ neg pow sqrt rsqrt exp log abs square "
-    "reciprocal minimum bmm baddbmm scaled_dot_product_attention einsum split split_with_sizes chunk slice select unbind "
-    "narrow index_select unsqueeze squeeze view reshape _unsafe_view flatten unflatten permute transpose t movedim expand "
-    "expand_as repeat to _to_copy type_as max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d "
+    "other": "sigmoid sigmoid_ tanh softmax _softmax log_softmax sub mul mul_ add_ div div_ neg pow sqrt rsqrt exp log abs "
+    "square reciprocal minimum bmm baddbmm scaled_dot_product_attention einsum split split_with_sizes chunk slice select "
+    "unbind narrow index_select unsqueeze squeeze view reshape _unsafe_view flatten unflatten permute transpose t movedim "
+    "expand expand_as repeat to _to_copy type_as max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d "
     "_adaptive_avg_pool2d adaptive_max_pool2d mean sum amax amin max min var std upsample_bilinear2d upsample_nearest2d "
     "upsample_bicubic2d zeros ones full arange zeros_like ones_like full_like scalar_tensor where eq ne lt le gt ge roll "
     "flip floor ceil round pixel_shuffle pixel_unshuffle glu cumsum linalg_vector_norm native_dropout im2col",
@@ -80,8 +81,28 @@ SIZES: Mapping[str, Callable[..., Any]] = {
 }
 """What a program may do with sizes."""
 
-SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size", "_assert_async")
+SKIPPED = (
+    "_assert_tensor_metadata",
+    "_assert_scalar",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+    "_assert_async",
+)
 """Checks, which change nothing."""
+
+DAMAGED = (
+    OSError,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    RecursionError,
+)
+"""What reading a file raises that is damaged, or something else."""
 
 WORDS = ("constant", "reflect", "replicate", "circular", "none", "tanh", "floor", "trunc")
 """Strings that an operator may be given."""
@@ -120,7 +141,8 @@ class Program:
         picture: the name of the input.
 
     Raises:
-        UnderpaintError: it is none, damaged, holds pickled weights, calls what is not on the list, or takes pictures of one size.
+        UnderpaintError: it is none, damaged, holds pickled weights, calls what is not on the list, or takes pictures of one
+            size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,8 +155,7 @@ class Program:
                     raise self._refused("holds no single program; save it with torch.export.save of PyTorch 2.8 or later")
                 told = json.loads(archive.read(self._files[models[0]]))
             self._read(told)
-        except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, KeyError, TypeError, IndexError, AttributeError,
-                NotImplementedError, RecursionError) as error:  # fmt: skip
+        except DAMAGED as error:
             raise self._refused(f"damaged, or not a program of torch.export ({type(error).__name__}: {error})") from None
 
     def _refused(self, why: str) -> UnderpaintError:
@@ -180,7 +201,9 @@ class Program:
             raise self._refused(f"calls {step.target[:80]}, which is not on the list of operators and is not run")
         for _, argument in inputs:
             self._check_words(argument)
-        if step.operator.endswith("batch_norm") and any(each["name"] == "training" and each["arg"].get("as_bool") for each in node["inputs"]):  # noqa: E501
+        if step.operator.endswith("batch_norm") and any(
+            each["name"] == "training" and each["arg"].get("as_bool") for each in node["inputs"]
+        ):
             raise self._refused("was exported in training mode; call model.eval() before")
         return step
 
@@ -298,7 +321,9 @@ def nodes(program: Program) -> list[Node]:
         used = [argument["as_tensor"]["name"] for _, argument in step.inputs if "as_tensor" in argument]
         used += [each["name"] for _, argument in step.inputs for each in argument.get("as_tensors", ())]
         before = [makers[name] for name in used if name in makers]
-        node = Node(place, names.get(step.name, step.name), _kind(step, program, before, shape), shape, _narrow(step, program))
+        node = Node(
+            place, names.get(step.name, step.name), _kind(step, program, before, shape), shape, _narrow(step, program)
+        )
         for maker in before:
             node.takes(maker)
         makers |= dict.fromkeys(step.outputs, node)
@@ -319,7 +344,7 @@ def _sized(program: Program) -> dict[str, torch.Tensor]:
 
 
 def _names(program: Program) -> dict[str, str]:
-    """The module that each step is the last one of; the outermost, where it ends several, but of a list of modules its last."""
+    """The module that each step is the last one of; the outermost, where it ends several, but not a list of modules."""
     last = {module: step.name for step in program.steps for module in step.modules}
     found, lists = dict[str, str](), set[str]()
     for step in program.steps:

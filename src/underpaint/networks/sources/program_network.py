@@ -58,7 +58,8 @@ class ProgramNetwork(Differentiable):
         return {layer: found[self._steps[layer]] for layer in layers}
 
     def shuffled(self, layers: Collection[str], seed: int = 0) -> ProgramNetwork:
-        """See `Network.shuffled`; a layer's weights are those that the steps take by which it is made, from the layer before."""
+        """See `Network.shuffled`; a layer's weights are those that the steps take by which it is made, from the layer
+        before."""
         generator, weights = torch.Generator().manual_seed(seed), dict(self._weights)
         ends = {step: layer for layer, step in self._steps.items()}
         waiting: list[str] = []

@@ -1,8 +1,8 @@
 """Taps: which layers of a network that nobody has tuned paint, and which judge.
 
-What is known of each layer is how far it has shrunk the picture, and whether it ends a block. Networks with pictures' pyramids
-inside are much alike in that: a stem, then stages whose strides double. The five style layers are the stages' last outputs, strides
-1 to 16; where the first stride is 2 or more, the pixels themselves (`networks.pixels`) and strides 2 to 16.
+What is known of each layer is how far it has shrunk the picture, and whether it ends a block. Networks with pictures'
+pyramids inside are much alike in that: a stem, then stages whose strides double. The five style layers are the stages' last
+outputs, strides 1 to 16; where the first stride is 2 or more, the pixels themselves (`networks.pixels`) and strides 2 to 16.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def _last(block: Sequence[Tap]) -> str:
 
 
 def _judging(block: Sequence[Tap], style: Sequence[str]) -> tuple[str, ...]:
-    """Which layers of a block judge: block outputs before steps within them, the last ones first; then the one that paints."""
-    order = sorted(reversed(block), key=lambda tap: (tap.name in style, not tap.ends))
+    """Which layers of a block judge: block outputs before steps within them, the last ones first; then the one that
+    paints."""
+    order = sorted(block, key=lambda tap: (tap.name in style, not tap.ends, -block.index(tap)))
     return tuple(tap.name for tap in order)

@@ -1,7 +1,7 @@
 """timm: `timm:NAME`, convolutional networks of the PyTorch Image Models library, with weights from a file.
 
-The library needs torchvision, which does not run beside the CPU build of PyTorch that this package is tested with: what is here
-was tested with a stand-in that has timm's `create_model` and a model's `pretrained_cfg`.
+The library needs torchvision, which does not run beside the CPU build of PyTorch that this package is tested with: what is
+here was tested with a stand-in that has timm's `create_model` and a model's `pretrained_cfg`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _first(error: BaseException) -> str:
 
 
 def _megabytes(model: Any) -> int:
-    return round(sum(p.numel() for p in model.parameters()) * 4 / 1e6)
+    return round(sum(int(p.numel()) for p in model.parameters()) * 4 / 1e6)
 
 
 def _preprocess(model: Any) -> Preprocess:

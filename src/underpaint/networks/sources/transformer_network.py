@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
+from logging import ERROR
 from pathlib import Path
 
 import torch
@@ -34,10 +35,13 @@ def opened(told: Anatomy, shape: Shape, preprocess: Preprocess, opening: Opening
     projection.stride = (shape.step, shape.step)
     places = _places(model, embeddings, projection, opening.layers)
     # The library's own counts patches that lie side by side.
-    embeddings.interpolate_pos_encoding = partial(_positions, shape, _table(embeddings))
+    resampled = partial(_positions, shape, _table(embeddings))
+    object.__setattr__(embeddings, "interpolate_pos_encoding", resampled)
     whole = _Resampling(model, shape)
     wanted = {layer: f"model.{place}" for layer, place in places.items()}
-    return AutogradNetwork(whole, wanted, _Padded(preprocess, shape), told, opening.device, opening.precision, partial(_map, shape))
+    return AutogradNetwork(
+        whole, wanted, _Padded(preprocess, shape), told, opening.device, opening.precision, partial(_map, shape)
+    )
 
 
 class _Resampling(nn.Module):
@@ -60,8 +64,9 @@ def _load(shape: Shape, folder: Path) -> nn.Module:
     kind = getattr(transformers, MODELS[shape.kind])
     extra = {"add_pooling_layer": False} if shape.kind == "vit" else {}
     level, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()  # that the classifier's head is left out is no news
-    transformers.logging.disable_progress_bar()
+    logging = transformers.logging
+    logging.set_verbosity(ERROR)  # that the classifier's head is left out is no news
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, info = kind.from_pretrained(
             folder,
@@ -76,9 +81,9 @@ def _load(shape: Shape, folder: Path) -> nn.Module:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
         raise UnderpaintError(f"network: {folder}: cannot be loaded ({told})") from None
     finally:
-        transformers.logging.set_verbosity(level)
+        logging.set_verbosity(level)
         if bar:
-            transformers.logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     wrong = [*info["missing_keys"], *info["mismatched_keys"]]
     if wrong:
         raise UnderpaintError(f"network: {folder}: its weights have no {wrong[0]}; are they another model's?")
@@ -137,7 +142,9 @@ class _Padded:
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Of (N, 3, H, W), sRGB, 0..1."""
-        down, right = (max(self._shape.patch - side, -(side - self._shape.patch) % self._shape.step) for side in image.shape[2:])
+        down, right = (
+            max(self._shape.patch - side, -(side - self._shape.patch) % self._shape.step) for side in image.shape[2:]
+        )
         return F.pad(self._preprocess(image), (0, right, 0, down), mode="replicate")
 
 
@@ -150,4 +157,4 @@ def _map(shape: Shape, layer: str, output: torch.Tensor, shown: torch.Tensor) ->
     if layer.endswith(".similarity"):
         unit = F.normalize(tokens, dim=2)
         tokens = unit @ unit.transpose(1, 2)
-    return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)

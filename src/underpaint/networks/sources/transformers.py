@@ -9,8 +9,8 @@ A transformer's tokens are feature maps once they lie where their patches do. Th
     blockN.similarity    how alike the keys of each two places are, by cosines: (1, n, h, w) for n places; structure without
                          looks (ibid., eq. 3). For content: a style of it means little
 
-Departure: patches overlap by half, which a network that was trained on patches side by side takes well (Amir et al. 2021, "Deep
-ViT Features as Dense Visual Descriptors"), and positions are resampled to match.
+Departure: patches overlap by half, which a network that was trained on patches side by side takes well (Amir et al. 2021,
+"Deep ViT Features as Dense Visual Descriptors"), and positions are resampled to match.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from underpaint.networks.specification import Opening, Specification
 from underpaint.storage import documents
 
 if TYPE_CHECKING:
-    import torch
-
     from underpaint.networks.base import Network
 
 PREFIX = "hf"
@@ -114,7 +112,9 @@ def find(rest: str) -> Path:
     if (Path(rest) / CONFIGURATION).is_file():
         return Path(rest)
     if Path(rest).is_dir():
-        raise UnderpaintError(f"network: {rest}: has no {CONFIGURATION}; name the folder of a model of the transformers library")
+        raise UnderpaintError(
+            f"network: {rest}: has no {CONFIGURATION}; name the folder of a model of the transformers library"
+        )
     missing = f"hf:{rest} is not on this machine; `underpaint networks --fetch hf:{rest}` gets it from {HOST}"
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -181,7 +181,9 @@ def _preprocess(folder: Path, shape: Shape) -> Preprocess:
     """(x − mean) / std as the model's own files have it."""
     told = _read(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else {}
     default = MEANS[shape.kind]
-    mean, std = (tuple(255 * float(v) for v in told.get(n, d)) for n, d in zip(("image_mean", "image_std"), default, strict=True))
+    mean, std = (
+        tuple(255 * float(v) for v in told.get(n, d)) for n, d in zip(("image_mean", "image_std"), default, strict=True)
+    )
     return Preprocess.model_validate({"mean": mean, "std": std})
 
 
