@@ -37,8 +37,8 @@ KINDS: dict[Kind, str] = {
     "norm": "batch_norm _native_batch_norm_legit_no_training native_batch_norm layer_norm native_layer_norm group_norm "
     "native_group_norm instance_norm",
     "activation": "relu relu_ relu6 relu6_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ silu silu_ "
-    "gelu elu elu_ leaky_relu leaky_relu_ prelu mish softplus clamp clamp_ clamp_min clamp_max dropout dropout_
-    feature_dropout alias " "detach clone contiguous",
+    "gelu elu elu_ leaky_relu leaky_relu_ prelu mish softplus clamp clamp_ clamp_min clamp_max dropout dropout_ "
+    "feature_dropout alias detach clone contiguous",
     "padding": "pad constant_pad_nd reflection_pad2d replication_pad2d",
     "other": "sigmoid sigmoid_ tanh softmax _softmax log_softmax sub mul mul_ add_ div div_ neg pow sqrt rsqrt exp log abs "
     "square reciprocal minimum bmm baddbmm scaled_dot_product_attention einsum split split_with_sizes chunk slice select "
