@@ -46,7 +46,7 @@ def explain(
     permutations: Annotated[
         int | None, typer.Option(help="Of 9 to 16 style layers: orders to sample Shapley values by, an even number [16].")
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    judge: Annotated[str | None, typer.Option(help="Networks that judge, with commas [the run's, and another].")] = None,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also with the network's weights shuffled, block by block.")
     ] = False,
@@ -136,7 +136,7 @@ def ablate(
             "Default: all, shallow, mid, deep and each layer left out."
         ),
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Network that judges: compact, vgg19, vgg16 [the run's].")] = None,
+    judge: Annotated[str | None, typer.Option(help="Networks that judge, with commas [the run's].")] = None,
     network: Network = None,
     size: Annotated[int | None, typer.Option(help="Longest side of the pastiche, pixels [256].")] = None,
     preset: PresetOption = None,

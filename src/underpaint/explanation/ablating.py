@@ -17,7 +17,7 @@ from underpaint.captions import captioned, listed, short
 from underpaint.errors import UnderpaintError
 from underpaint.execution import device
 from underpaint.explanation import gallery
-from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge
+from underpaint.explanation.coalitions.painter import Painter, Progress, judges_of, open_judge
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.coalitions.task import coalitions
 from underpaint.explanation.schemas import AblationFile
@@ -66,24 +66,26 @@ class Ablating:
     Args:
         wish: what every configuration's run is like.
         configs: names as `underpaint.explanation.coalitions.paint.named` reads them.
-        judge: the network that judges; the run's own when None.
+        judge: the network that judges, or several; the run's own when None.
         folder: where it goes, or where it was begun.
     """
 
     @device.own_settings()
-    def __init__(self, wish: Wish, configs: Sequence[str], judge: str | None, folder: Path) -> None:
+    def __init__(self, wish: Wish, configs: Sequence[str], judge: str | Sequence[str] | None, folder: Path) -> None:
         self.folder, self.players = folder, tuple(wish.recipe.style_layers)
         self.configs = {config: named(config, self.players, anatomy(wish.recipe.network)) for config in configs}
         self.prepared = Prepared.of(wish)
-        self.judge = open_judge(judge or wish.recipe.network, self.prepared)
+        judges = judges_of(judge) or (wish.recipe.network,)
+        self.judges = {name: open_judge(name, self.prepared) for name in judges}
+        others = {name: self.judges[name].network for name in judges[1:]}
         lpips = quality.find_lpips(wish.options.weights, self.prepared.device)
-        self.painter = Painter(self.prepared.scene, self.judge.network, lpips)
+        self.painter = Painter(self.prepared.scene, self.judges[judges[0]].network, lpips, others)
         self.owner = Owner(folder)
         self._new = not (folder / FILE).exists()
         if self._new:
             create_folder(folder)
         with owned(self.owner, lambda: self._new):
-            self._claim(self.judge.network.name)
+            self._claim(",".join(judges))
             self.table = Table(folder, self.players)
 
     def _claim(self, judge: str) -> None:
@@ -120,7 +122,7 @@ class Ablating:
         masks = list(dict.fromkeys(mask_of(layers, self.players) for layers in self.configs.values()))
         keys = [(0, mask) for mask in masks if (0, mask) not in self.table.rows]
         inputs = read_facts(self.folder)["inputs"]
-        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self.judge)) as ahead:
+        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self.judges)) as ahead:
             for key in keys:
                 for done in ahead.enter(*key):
                     yield Progress(len(masks) - len(keys) + done, len(masks), "configurations")
@@ -163,7 +165,7 @@ def start(
     *,
     out: str | Path,
     configs: Sequence[str] | None = None,
-    judge: str | None = None,
+    judge: str | Sequence[str] | None = None,
     **arguments: Unpack[Keywords],
 ) -> Ablating:
     """Prepares an ablation, or resumes the one in `out`.
@@ -172,7 +174,7 @@ def start(
         content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.
         configs: `all`, `none`, `shallow`, `mid`, `deep`, `drop:LAYER`, `only:LAYER`, or layers with `+` between them;
             all, shallow, mid, deep and each layer left out when left out.
-        judge: the network that judges; the run's own when left out.
+        judge: the network that judges, or several, whose first is the headline; the run's own when left out.
 
     Raises:
         UnderpaintError: as `underpaint.start`; no such configuration; `out` holds something else.
@@ -217,7 +219,7 @@ def ablate(
     *,
     out: str | Path,
     configs: Sequence[str] | None = None,
-    judge: str | None = None,
+    judge: str | Sequence[str] | None = None,
     **arguments: Unpack[Keywords],
 ) -> Ablation:
     """`start` with all its arguments, then to the end."""

@@ -19,12 +19,13 @@ from underpaint.explanation.attribution import Attribution, Basis, RunFacts
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.explaining import Explaining
 from underpaint.explanation.result import Explanation
+from underpaint.explanation.robustness import robust
 from underpaint.explanation.shapley.exact import Game
 from underpaint.explanation.shapley.players import label, mask_of, stem
 from underpaint.explanation.verdict import verdict
 from underpaint.imaging.images import Source
 from underpaint.networks.anatomy import DEPTHS
-from underpaint.quality.panel import HEADLINE, SEES
+from underpaint.quality.panel import HEADLINE, sees
 from underpaint.runs.keywords import Keywords, spelt_out
 from underpaint.storage import documents
 
@@ -36,7 +37,7 @@ def explain(
     *,
     out: str | Path,
     seeds: int = 1,
-    judge: str | None = None,
+    judge: str | Sequence[str] | None = None,
     check_sanity: bool = False,
     permutations: int | None = None,
     **arguments: Unpack[Keywords],
@@ -141,13 +142,14 @@ def _facts(
     """validation.json; shares, rankings and agreement are of a settled explanation alone."""
     players, game = made.players, judged[HEADLINE]
     settled = checks.state == "settled"
+    over = robust(judged, made.settings.judge) if settled else None
     named = {name: mask_of(group, players) for name, group in made.groups.items()}
     return {
         "state": checks.state,
         "players": players,
         "judge_network": made.settings.judge,
         "judge_layers": made.style_judge.layers,
-        "judges_see": {name: SEES[name] for name in judged},
+        "judges_see": {name: sees(name) for name in judged},
         "depths": {depth: [f"block {b}" for b in made.judge.anatomy.blocks_at(depth)] for depth in DEPTHS},
         "groups": {name: {"layers": made.groups[name], "J": -float(game.values[mask])} for name, mask in named.items()},
         "J_none": -float(game.values[0]),
@@ -161,8 +163,8 @@ def _facts(
         "faithfulness": {name: asdict(f) for name, f in faithful.items()} if settled else {},
         "columns": column_stats.figures({n: c.cpu().numpy() for n, c in facts.account.items() if n not in (START, CLAMP)}),
         "sanity": sanity_checks.summary(made.folder, {a.method: a for a in found}),
-        "verdict": verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}),
-    }
+        "verdict": verdict(game, checks, {a.method: faithful[a.method] for a in found if a.kind == "run"}, over),
+    } | ({} if over is None else {"robust": over.facts()})
 
 
 def _deletion_curves(game: Game) -> dict[str, list[float]]:

@@ -21,7 +21,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.execution import device
 from underpaint.explanation import sanity_checks as sanity
 from underpaint.explanation.coalitions.paint import Painted, last_fall
-from underpaint.explanation.coalitions.painter import Painter, Progress, open_judge, panel
+from underpaint.explanation.coalitions.painter import Painter, Progress, judges_of, open_judge, panel, second
 from underpaint.explanation.coalitions.table import Table
 from underpaint.explanation.coalitions.task import coalitions
 from underpaint.explanation.sanity_checks import accountant
@@ -30,7 +30,7 @@ from underpaint.explanation.shapley import sampled
 from underpaint.explanation.shapley.players import check_players, groups, repeated
 from underpaint.imaging.images import Source
 from underpaint.networks import registry
-from underpaint.recipe import Recipe, plain, whole
+from underpaint.recipe import Recipe, whole
 from underpaint.runs.claim import check_free, create_folder, owned
 from underpaint.runs.folder import SETTINGS, TOTAL, hashes_of, read_facts, recipe_of
 from underpaint.runs.keywords import Keywords, spelt_out
@@ -63,7 +63,8 @@ class Settings:
     Attributes:
         seeds: complete tables; the first is the run's own, the others begin perturbed. With one, `REPEATS` coalitions are
             repeated for the noise.
-        judge: the network that judges: "compact", "vgg19" or "vgg16".
+        judge: the network that judges.
+        others: further networks that judge the same paintings.
         sanity: also paint with the network's weights shuffled (`underpaint.explanation.sanity_checks`).
         permutations: orders whose coalitions are painted (`underpaint.explanation.shapley.sampled`); None where every subset
         is.
@@ -73,6 +74,7 @@ class Settings:
     judge: str = "compact"
     sanity: bool = False
     permutations: int | None = None
+    others: tuple[str, ...] = ()
 
 
 def orders_of(recipe: Recipe, settings: Settings) -> tuple[sampled.Order, ...]:
@@ -99,11 +101,12 @@ class Explaining:
         self.groups = groups(self.players, registry.anatomy(painting.recipe.network))
         if painting.device.type == "mps":
             raise UnderpaintError("device: an explanation needs double precision, which Apple's GPUs lack; use --device cpu")
-        self._judge = open_judge(settings.judge, painting.prepared)
-        self.judge = self._judge.network
+        self._judges = {name: open_judge(name, painting.prepared) for name in (settings.judge, *settings.others)}
+        self.judge = self._judges[settings.judge].network
+        others = {name: self._judges[name].network for name in settings.others}
         self.table = Table(self.folder, self.players)
         lpips = quality.find_lpips(painting.options.weights, painting.device)
-        self.painter = Painter(painting.scene, self.judge, lpips)
+        self.painter = Painter(painting.scene, self.judge, lpips, others)
         self.style_judge = panel(painting.scene, self.judge, None).style
         self.account = accountant(painting.scene, self.style_judge)
         if painting.state is not None and "ledger" not in painting.remembered:
@@ -165,7 +168,7 @@ class Explaining:
         """Paints what is not in the table, in the plan's order; yields how many are done."""
         keys = self._to_paint(plan)
         inputs = read_facts(self.folder)["inputs"]
-        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self._judge)) as ahead:
+        with closing(coalitions(self.prepared, self.table, self.painter, inputs, keys, self._judges)) as ahead:
             for key in plan:
                 if key in ahead:
                     for done in ahead.enter(*key):
@@ -213,7 +216,7 @@ def start(
     *,
     out: str | Path,
     seeds: int = 1,
-    judge: str | None = None,
+    judge: str | Sequence[str] | None = None,
     check_sanity: bool = False,
     permutations: int | None = None,
     **arguments: Unpack[Keywords],
@@ -224,7 +227,8 @@ def start(
         content, style, arguments: as of `underpaint.start`; `size` is 256 when neither it nor a recipe is given.
         out: the folder.
         seeds: complete tables of coalitions; may be more than an explanation had before.
-        judge: the network that judges; the run's own when left out.
+        judge: the network that judges, or several, whose first is the headline; the run's own when left out, and beside it
+            one with other weights where such are available (`coalitions.painter.second`).
         check_sanity: also paint with the network's weights shuffled, block by block.
         permutations: of more than `coalitions.EXACT` style layers, how many orders' coalitions to paint, an even number;
             16 when left out. May be more than an explanation had before.
@@ -235,18 +239,19 @@ def start(
     owner = Owner(named(out, "--out"))
     folder, seeds = owner.folder, whole(seeds, "--seeds", least=1)
     permutations = None if permutations is None else whole(permutations, "--permutations", least=2)
-    judge = plain(judge)
+    asked = judges_of(judge)
     if arguments.get("recipe") is None:
         arguments.setdefault("size", SIZE)
     wish = prepare(content, style, **arguments).exact()
     layers = check_players(list(wish.recipe.style_layers))
     count = sampled.check_permutations(layers, permutations)
     if (folder / SETTINGS).exists() and (folder / "run.json").exists():
-        _check_same(folder, wish, judge)
+        _check_same(folder, wish, asked)
         return _resume(owner, wish.options, seeds, check_sanity, permutations)
     check_free(folder)
     painting = Session(Prepared.of(wish), owner)
-    settings = Settings(seeds, judge or wish.recipe.network, check_sanity, count)
+    judges = asked or _own_judges(wish)
+    settings = Settings(seeds, judges[0], check_sanity, count, judges[1:])
     made = Explaining(painting, settings, owner)
     create_folder(folder)
     with owned(owner, lambda: True):
@@ -254,8 +259,15 @@ def start(
     return made
 
 
+def _own_judges(wish: Wish) -> tuple[str, ...]:
+    """The painter itself and, where there is one, another."""
+    other = second(wish.recipe.network, wish.options.weights)
+    return (wish.recipe.network, *([] if other is None else [other]))
+
+
 def _keep(folder: Path, settings: Settings) -> None:
-    documents.write_json(folder / SETTINGS, asdict(settings))
+    told = asdict(settings)
+    documents.write_json(folder / SETTINGS, told if settings.others else {n: v for n, v in told.items() if n != "others"})
 
 
 def read_settings(folder: Path) -> Settings:
@@ -266,17 +278,19 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / SETTINGS
     remedy = "it is not an explanation: make one with `underpaint explain`"
-    return Settings(**documents.read_json(path, remedy, SettingsFile))
+    found = documents.read_json(path, remedy, SettingsFile)
+    return Settings(**found | {"others": tuple(found.get("others", ()))})
 
 
-def _check_same(folder: Path, wish: Wish, judge: str | None) -> None:
+def _check_same(folder: Path, wish: Wish, judges: tuple[str, ...]) -> None:
     """Whether the explanation in a folder is the one that is asked for."""
     facts = read_facts(folder)
     hashes = {role: picture.sha256 for role, picture in wish.pictures.by_role().items()}
     if recipe_of(facts, folder).digest() != wish.recipe.digest() or hashes_of(facts["inputs"]) != hashes:
         raise UnderpaintError(f"--out {folder}: holds the explanation of another run; name another folder")
-    if judge is not None and judge != read_settings(folder).judge:
-        raise UnderpaintError(f"--judge {judge}: {folder} is judged by another network; name another --out")
+    kept = read_settings(folder)
+    if judges and judges != (kept.judge, *kept.others) and judges != (kept.judge,):
+        raise UnderpaintError(f"--judge {','.join(judges)}: {folder} is judged by another network; name another --out")
 
 
 def resume(

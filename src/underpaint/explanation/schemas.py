@@ -25,6 +25,7 @@ class SettingsFile(Exact):
     judge: Name
     sanity: bool
     permutations: Annotated[int, Field(ge=4, le=100_000, multiple_of=2)] | None = None
+    others: tuple[Name, ...] = ()
 
 
 class ColumnsPart(Known):
@@ -38,6 +39,14 @@ class ColumnsPart(Known):
         if any(len(row) != len(rows) for row in rows):
             raise ValueError("cosines_smoothed_2px: is not square")
         return self
+
+
+class RobustPart(Exact):
+    """`underpaint.explanation.robustness.Robust`."""
+
+    judges: list[Name]
+    agreed: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
+    disputed: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
 
 
 class ValidationFile(Exact):
@@ -62,3 +71,4 @@ class ValidationFile(Exact):
     columns: ColumnsPart
     sanity: dict[Name, dict[Name, float | None]]
     verdict: list[Name]
+    robust: RobustPart | None = None

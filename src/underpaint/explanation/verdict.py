@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from underpaint.explanation.robustness import Robust, sentence
 from underpaint.explanation.shapley.exact import ROUNDING, Game
 from underpaint.explanation.validation import (
     CLOSURE_LIMIT,
@@ -27,15 +28,17 @@ BANNERS: Mapping[State, str] = {
 """The state in a sentence, for the top of a page."""
 
 
-def verdict(game: Game, checks: Checks, faithful: Mapping[str, Faithfulness]) -> list[str]:
+def verdict(game: Game, checks: Checks, faithful: Mapping[str, Faithfulness], over: Robust | None = None) -> list[str]:
     """The findings; only orderings that are resolved are named, and only of a settled explanation.
 
     Args:
         faithful: of the attributions that a single run gives, by method.
+        over: what the judges agree on, where several networks judged.
     """
     told = [_state(game, checks)]
     if checks.state == "settled":
-        told += [*_shares(game), *_orders(game), *_attributions(faithful)]
+        agreed = [] if over is None else [sentence(over)]
+        told += [*_shares(game), *_orders(game), *agreed, *_attributions(faithful)]
     elif checks.unsettled and checks.state != "not settled":
         told.append(f"{_falling(checks)}: more steps may change this.")
     return [*told, *_account(checks)]

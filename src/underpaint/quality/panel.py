@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -13,7 +14,7 @@ from underpaint.quality.patches import PatchJudge
 from underpaint.quality.sliced import DRAW
 from underpaint.quality.ssim import ssim
 
-__all__ = ["HEADLINE", "SEES", "Panel", "PatchJudge", "StyleJudge"]
+__all__ = ["HEADLINE", "SEES", "Panel", "PatchJudge", "StyleJudge", "of_network", "sees"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Panel:
         patches: without a network.
         content: (1, 3, H, W), what `lpips` and `ssim` compare with.
         lpips: None where its weights are not available.
+        others: the headline by the eyes of further networks, by their names.
     """
 
     style: StyleJudge
     patches: PatchJudge
     content: torch.Tensor
     lpips: Lpips | None = None
+    others: Mapping[str, StyleJudge] = field(default_factory=dict)
 
     def outcomes(self, image: torch.Tensor, objective: Objective) -> dict[str, float]:
         """By column of coalitions.csv; `SEES` says what each is. Lower is nearer to the style, or to the content."""
@@ -42,7 +45,23 @@ class Panel:
             "content": sum(content) / max(len(content), 1),
             "objective": sum(term.weighted for term in terms.values()),
         }
+        found |= {of_network(name): judge(image)[HEADLINE] for name, judge in self.others.items()}
         return found | ({} if self.lpips is None else {"lpips": self.lpips(image, self.content)})
+
+
+def of_network(name: str) -> str:
+    """What the headline is called by the eyes of a further network."""
+    return f"{HEADLINE}:{name}"
+
+
+def sees(judge: str) -> str:
+    """What a judge can see: it praises the layers that make that.
+
+    Raises:
+        KeyError: there is no such judge.
+    """
+    kind, _, network = judge.partition(":")
+    return f"the same by the eyes of {network}" if network and kind == HEADLINE else SEES[judge]
 
 
 SEES = {

@@ -21,7 +21,7 @@ from underpaint.explanation.verdict import BANNERS
 from underpaint.extensions import Registry
 from underpaint.imaging import images
 from underpaint.quality import MEASURES
-from underpaint.quality.panel import HEADLINE, SEES
+from underpaint.quality.panel import HEADLINE, sees
 from underpaint.recipe import to_toml
 from underpaint.report import methods, reproduce, svg
 from underpaint.report.folder import Evidence, Kind
@@ -154,7 +154,7 @@ class Sections:
         if not cards:
             raise UnderpaintError(f"{self.e.folder}: no named configuration is painted yet; run the command again to resume")
         judges = list(cards[0]["outcomes"])
-        return {"cards": cards, "judges": judges, "headline": HEADLINE, "sees": SEES}
+        return {"cards": cards, "judges": judges, "headline": HEADLINE, "sees": {judge: sees(judge) for judge in judges}}
 
     def _card(self, name: str) -> dict[str, Any]:
         layers = self.e.configs[name]
@@ -165,7 +165,7 @@ class Sections:
 
     def shapley(self) -> dict[str, Any]:
         found = {m: a for m, a in self.e.attributions.items() if m.startswith("shapley")}
-        rows = {m.split(":")[1] if ":" in m else HEADLINE: a.values for m, a in found.items()}
+        rows = {m.partition(":")[2] or HEADLINE: a.values for m, a in found.items()}
         settled = self.e.state == "settled"
         game, curves = self.e.game(), self.e.validation["deletion_curves"] if settled else {}
         return {
@@ -220,7 +220,7 @@ class Sections:
     def _judge(self) -> str | None:
         """The network that judged, where one did."""
         if self.e.kind == "explain":
-            return self.e.settings.judge
+            return ", ".join((self.e.settings.judge, *self.e.settings.others))
         return str(self.e.facts["judge"]) if self.e.kind == "ablate" else None
 
 

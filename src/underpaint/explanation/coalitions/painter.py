@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,12 @@ from underpaint.networks import registry
 from underpaint.networks.base import Network
 from underpaint.optimizers.loop import Stage
 from underpaint.quality.panel import Panel, PatchJudge, StyleJudge
+from underpaint.recipe import plain
 from underpaint.runs.prepared import Prepared
 from underpaint.runs.scene import Scene
+
+SECONDS = ("vgg19", "compact", "vgg16")
+"""Networks that judge beside the painter where nobody named one."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,17 @@ class Painter:
         scene: the run's own.
         judge: the network that judges.
         lpips: where its weights are.
+        others: further networks that judge, by name.
     """
 
-    def __init__(self, scene: Scene, judge: Network, lpips: quality.Lpips | None) -> None:
-        self._scene, self._judge, self._lpips = scene, judge, lpips
+    def __init__(
+        self,
+        scene: Scene,
+        judge: Network,
+        lpips: quality.Lpips | None,
+        others: Mapping[str, Network] | None = None,
+    ) -> None:
+        self._scene, self._judge, self._lpips, self._others = scene, judge, lpips, dict(others or {})
         self._known: tuple[int, Scene, list[Stage], Panel] | None = None
 
     def scene(self, perturbation: int) -> tuple[Scene, list[Stage], Panel]:
@@ -52,7 +63,7 @@ class Painter:
                 recipe, pictures = perturbed(scene.recipe, scene.pictures, perturbation)
                 scene = Scene(recipe, pictures, scene.network, scene.polish)
             stages = [scene.stage(scale) for scale in range(len(scene.recipe.sizes()))]
-            self._known = perturbation, scene, stages, panel(scene, self._judge, self._lpips)
+            self._known = perturbation, scene, stages, panel(scene, self._judge, self._lpips, self._others)
         return self._known[1:]
 
     def paint(self, perturbation: int, active: Sequence[str]) -> Iterator[Painted | float]:
@@ -102,7 +113,26 @@ def open_judge(name: str, painting: Prepared) -> registry.Opened:
     )
 
 
-def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None) -> Panel:
+def judges_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Networks that judge, by name, from a list or a text with commas; none where none is given.
+
+    Raises:
+        UnderpaintError: there is no such network.
+    """
+    given = plain(given)
+    names = given.split(",") if isinstance(given, str) else given or ()
+    found = [registry.anatomy(name.strip()).name for name in names]
+    return tuple(dict.fromkeys(found))
+
+
+def second(painter: str, given: Path | None = None) -> str | None:
+    """A network of other weights than the painter's that judges beside it where nobody named one: the first of `SECONDS` that
+    is available."""
+    own = registry.anatomy(painter).name
+    return next((name for name in SECONDS if name != own and registry.available(name, given)), None)
+
+
+def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None, others: Mapping[str, Network] | None = None) -> Panel:
     """The judges of a scene's pictures at its last size."""
     last = len(scene.recipe.sizes()) - 1
     if len(scene.pictures.styles) > 1:
@@ -110,4 +140,7 @@ def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None) -> Panel:
     content, style = scene.content(last), scene.style(0, last)
     optimised = [*scene.recipe.style_layers, *scene.recipe.content_layers]
     layers = judge.anatomy.held_out(optimised)
-    return Panel(StyleJudge(judge, content, style, layers), PatchJudge(content, style), content, lpips)
+    more = {
+        name: StyleJudge(other, content, style, other.anatomy.held_out(optimised)) for name, other in (others or {}).items()
+    }
+    return Panel(StyleJudge(judge, content, style, layers), PatchJudge(content, style), content, lpips, more)

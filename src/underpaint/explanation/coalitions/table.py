@@ -80,7 +80,7 @@ class Table:
             if names[: 1 + len(self.players)] != [PERTURBATION, *self.players] or tuple(names[-3:]) != LAST:
                 raise UnderpaintError(f"{path}: is of other layers than {', '.join(self.players)}; name another --out")
             judges = names[1 + len(self.players) : -len(LAST)]
-            if unknown := set(judges) - SEES.keys():
+            if unknown := {judge for judge in judges if judge not in SEES and not judge.startswith(f"{HEADLINE}:")}:
                 raise ValueError(f"there is no judge {min(unknown)!r}")
             for number, cells in enumerate(lines, 2):
                 row = self._row(cells, judges)

@@ -37,15 +37,15 @@ class Task:
     Attributes:
         recipe: the run's, its precision settled.
         inputs: the pictures' hashes, by role.
-        weights: hashes of the weights' files, of the networks that paint and of the one that judges.
-        judge: the network that judges.
+        weights: hashes of the weights' files, of the networks that paint and of those that judge.
+        judges: the networks that judge.
         perturbation, mask: which coalition, under which perturbation of the start.
     """
 
     recipe: Recipe
     inputs: Mapping[str, str]
     weights: tuple[str, ...]
-    judge: str
+    judges: tuple[str, ...]
     perturbation: int
     mask: int
 
@@ -53,7 +53,7 @@ class Task:
     def digest(self) -> str:
         """A stable hash, 64 hexadecimal digits: equal for equal tasks, whoever does them."""
         inputs = [f"{role}={digest}" for role, digest in sorted(self.inputs.items())]
-        parts = [self.recipe.digest(), *inputs, *self.weights, self.judge, str(self.perturbation), str(self.mask)]
+        parts = [self.recipe.digest(), *inputs, *self.weights, *self.judges, str(self.perturbation), str(self.mask)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -159,9 +159,9 @@ def _sweep(table: Table, ahead: Sequence[Task]) -> None:
             path.unlink()
 
 
-def weights_of(prepared: Prepared, judge: Opened) -> tuple[str, ...]:
+def weights_of(prepared: Prepared, judges: Sequence[Opened]) -> tuple[str, ...]:
     """Hashes of all weights that a coalition's row depends on, LPIPS's own left out: it judges no style."""
-    return (*(each.sha256 for each in prepared.opened), judge.sha256)
+    return tuple(each.sha256 for each in (*prepared.opened, *judges))
 
 
 def coalitions(
@@ -170,25 +170,25 @@ def coalitions(
     painter: Painter,
     inputs: Sequence[Mapping[str, Any]],
     keys: Sequence[tuple[int, int]],
-    judge: Opened,
+    judges: Mapping[str, Opened],
 ) -> Coalitions:
     """The coalitions of a run, for as many processes of this machine as the options say.
 
     Args:
         inputs: the run's, in run.json's words; they lie in the table's folder.
         keys: (perturbation, mask), in the table's order.
-        judge: the network that judges.
+        judges: the networks that judge, by name; the first is the headline's.
     """
     options, folder = prepared.options, table.folder
-    name, weights = judge.network.name, weights_of(prepared, judge)
-    tasks = [Task(prepared.recipe, hashes_of(inputs), weights, name, *key) for key in keys]
+    names, weights = tuple(judges), weights_of(prepared, list(judges.values()))
+    tasks = [Task(prepared.recipe, hashes_of(inputs), weights, names, *key) for key in keys]
     if options.workers == 1:
         return Coalitions(table, tasks, painter)
     setting = {
         "folder": str(folder.resolve()),
         "inputs": list(inputs),
         "recipe": prepared.recipe.model_dump(mode="json"),
-        "judge": name,
+        "judges": list(names),
         "weights": None if options.weights is None else str(options.weights.resolve()),
         "device": str(prepared.device),
     }
@@ -203,12 +203,14 @@ def opened(setting: Mapping[str, Any]) -> Work:
     options = Options(weights=None if weights is None else Path(weights), device=setting["device"])
     prepared = Prepared.of(Wish(recipe, read_inputs(folder, {"inputs": setting["inputs"]}), options))
     lpips = quality.find_lpips(options.weights, prepared.device)
-    judge = open_judge(setting["judge"], prepared)
-    painter = Painter(prepared.scene, judge.network, lpips)
-    inputs, players, weights_used = hashes_of(setting["inputs"]), tuple(recipe.style_layers), weights_of(prepared, judge)
+    judges = {name: open_judge(name, prepared) for name in setting["judges"]}
+    first, *others = judges
+    painter = Painter(prepared.scene, judges[first].network, lpips, {name: judges[name].network for name in others})
+    inputs, players = hashes_of(setting["inputs"]), tuple(recipe.style_layers)
+    weights_used = weights_of(prepared, list(judges.values()))
 
     def work(asked: Mapping[str, Any]) -> Iterator[float]:
-        task = Task(prepared.recipe, inputs, weights_used, setting["judge"], asked["perturbation"], asked["mask"])
+        task = Task(prepared.recipe, inputs, weights_used, tuple(judges), asked["perturbation"], asked["mask"])
         if task.digest != asked["digest"]:
             raise UnderpaintError(f"{folder}: was changed while it was painted; run the command again to resume")
 
