@@ -379,7 +379,8 @@ def test_an_explanation_on_disk_is_whole_and_readable_without_the_package(explai
     assert validation["verdict"]
     schema = (folder / "schema.md").read_text()
     for name in rows[0].keys() - set(PLAYERS):
-        assert f"`{name}`" in schema, name
+        kind, _, network = name.partition(":")
+        assert (f"`{kind}:NETWORK`" if network else f"`{name}`") in schema, name
     for name in attributions[0]:
         assert f"`{name}`" in schema, name
     for name in ("gallery.png", "ledger.png", "interactions.csv", "cross.csv", "spatial.npz", "sources/relu3_1.png"):

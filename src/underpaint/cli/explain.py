@@ -31,7 +31,7 @@ from underpaint.cli.options import (
     Workers,
 )
 from underpaint.cli.terminal import answer, app
-from underpaint.cli.work import ablate_on, explain_on
+from underpaint.cli.work import ablate_on, across_on, explain_on, folder_of
 from underpaint.errors import UnderpaintError
 from underpaint.execution import cores
 from underpaint.storage.files import named
@@ -74,6 +74,7 @@ def explain(
     """Paint CONTENT in the style of STYLE and explain it: which layer painted what, how sure that is, and whether it holds
     when the layer is taken away. The same command resumes where it was stopped."""
     from underpaint.explanation import explaining
+    from underpaint.networks import registry
 
     fields, base = run_fields(
         recipe,
@@ -95,7 +96,17 @@ def explain(
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder, workers), workers)
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
-    explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
+    names = [] if network is None else [name.strip() for name in network.split(",") if name.strip()]
+    if len(names) < 2:
+        explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
+        return
+    for name in names:  # what cannot be is said before anything is painted
+        registry.specification(name)
+    folders = [folder / folder_of(name) for name in names]
+    for name, own in zip(names, folders, strict=True):
+        made = explaining.start(content, style, out=own, recipe=base, options=options, **fields | {"network": name})
+        explain_on(made, quiet, as_json)
+    across_on(folder, folders, quiet, as_json)
 
 
 @app.command()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -82,6 +85,26 @@ def explain_on(made: Any, quiet: bool, as_json: bool) -> None:
         for sentence in found.verdict:
             answer(f"- {sentence}")
         note("All figures lie beside the page; schema.md says what is what")
+        answer(f"{path}")
+
+
+def folder_of(network: str) -> str:
+    """A folder's name for a network's explanation beside others'."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", network).strip("-.") or "network"
+
+
+def across_on(folder: Path, folders: Sequence[Path], quiet: bool, as_json: bool) -> None:
+    """Puts finished explanations through several networks on one page."""
+    from underpaint.explanation.across import Across
+    from underpaint.report import across as pages
+
+    found = Across.load(folder, folders)
+    path = pages.build(found)
+    if as_json:
+        answer(json.dumps({"page": str(path), "sentences": found.sentences}))
+    elif not quiet:
+        for sentence in found.sentences:
+            answer(f"- {sentence}")
         answer(f"{path}")
 
 
