@@ -33,7 +33,8 @@ class Member:
     Attributes:
         name, told: the network's, and for people.
         explanation: of its folder.
-        by_depth: by judge, what share of that judge's fall the layers of each depth have; empty where a judge saw none.
+        by_depth: by judge, what share of that judge's fall the layers of each depth have; empty where a judge saw none, and
+            where the explanation is not settled.
     """
 
     name: str
@@ -76,9 +77,10 @@ class Across:
 
     def concordance(self, other: Member) -> Estimate | None:
         """How many of the pairs of layers, by their places, the other network orders as the first does, 0..1; None where they
-        have different numbers of layers. The interval is that of draws from both networks' errors."""
+        have different numbers of layers, or one is not settled. The interval is that of draws from both networks' errors."""
         first = self.members[0]
-        if len(first.values) != len(other.values):
+        settled = all(member.explanation.state == "settled" for member in (first, other))
+        if not settled or len(first.values) != len(other.values):
             return None
         return concordance(first.values, other.values)
 
@@ -91,7 +93,8 @@ class Across:
 def _member(explanation: Explanation) -> Member:
     anatomy = registry.anatomy(explanation.run.recipe.network)
     games = {judge: explanation.game(judge) for judge in (HEADLINE, *SEEN)}
-    shares = {judge: depth_shares(game, anatomy) for judge, game in games.items()}
+    settled = explanation.state == "settled"
+    shares = {judge: depth_shares(game, anatomy) if settled else {} for judge, game in games.items()}
     return Member(anatomy.name, anatomy.told, explanation, shares)
 
 
@@ -138,9 +141,15 @@ def _sentence(judge: str, what: str, members: Sequence[Member]) -> str:
         alone = best is not None and all(
             (shares[best].low or shares[best].value) > (s.high or s.value) for depth, s in shares.items() if depth != best
         )
-        word = f"the {best} layers" if alone else "no one depth (ties)" if shares else "nothing: the judge saw no fall"
+        state = member.explanation.state
+        word = f"the {best} layers" if alone else "no one depth (ties)" if shares else ""
         share = f" ({shares[best].value:.0%})" if alone and best is not None else ""
-        said.setdefault(word, []).append(f"{member.told}{share}")
+        why = state if state != "settled" else "its judge saw no fall"
+        said.setdefault(word, []).append(f"{member.told}{share if word else f' ({why})'}")
+    silent = said.pop("", [])
     parts = [f"{word} in {', '.join(names)}" for word, names in said.items()]
-    everywhere = "In all of them m" if len(said) == 1 else "M"
-    return f"{everywhere}ost of {what} is painted by {'; by '.join(parts)}."
+    left = f"Of {', '.join(silent)} nothing is said." if silent else ""
+    if not parts:
+        return f"{what.capitalize()}: {left[0].lower()}{left[1:]}"
+    everywhere = "In all of them m" if len(said) == 1 and not silent else "M"
+    return f"{everywhere}ost of {what} is painted by {'; by '.join(parts)}. {left}".strip()

@@ -25,7 +25,7 @@ class SettingsFile(Exact):
     judge: Name
     sanity: bool
     permutations: Annotated[int, Field(ge=4, le=100_000, multiple_of=2)] | None = None
-    others: tuple[Name, ...] = ()
+    others: list[Name] = Field(default_factory=list)
 
 
 class ColumnsPart(Known):

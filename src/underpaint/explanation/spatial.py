@@ -149,6 +149,10 @@ def sources(network: Network, pastiche: torch.Tensor, style: torch.Tensor, layer
 def _cells(network: Network, picture: torch.Tensor, layer: str, block: int) -> torch.Tensor:
     """(C, h, w) float32: features averaged over blocks, fewer positions where the edge cuts a block off."""
     features = network.features(picture.to(network.device), [layer])[layer].float()
+    size = [-(-side // network.anatomy.layer(layer).stride) for side in picture.shape[2:]]
+    if list(features.shape[2:]) != size:
+        # Of a network whose positions are no whole pixels apart, or that loses some at the edges.
+        features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
     return F.avg_pool2d(features, block, ceil_mode=True, count_include_pad=False)[0]
 
 

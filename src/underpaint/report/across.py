@@ -63,7 +63,7 @@ def _shown(across: Across, member: Member) -> dict[str, Any]:
         "content": found.validation["checks"]["content"],
         "layers": [
             {"name": layer, "value": e.value, "error": e.error, "width": max(0.0, e.value) / largest}
-            for layer, e in values.items()
+            for layer, e in (values.items() if found.state == "settled" else ())
         ],
         "shares": member.by_depth,
         "alike": alike,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,10 +108,20 @@ def open_judge(name: str, painting: Prepared) -> registry.Opened:
         name,
         registry.anatomy(name).names,
         device=painting.device,
-        given=painting.options.weights,
+        given=given_for(name, painting.recipe.networks(), painting.options.weights),
         announce=painting.options.announce,
         progress=painting.options.progress,
     )
+
+
+def given_for(name: str, painters: Sequence[str], given: Path | None) -> Path | None:
+    """Where a judge's weights are looked for: where the user says, but a file is the painter's, and another network's may lie
+    beside it."""
+    if given is None or name in painters or not given.is_file():
+        return given
+    file = registry.file_of(name)
+    names = () if file is None else (file.filename, *file.aliases)
+    return given.parent if any((given.parent / each).is_file() for each in names) else None
 
 
 def judges_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -129,7 +140,11 @@ def second(painter: str, given: Path | None = None) -> str | None:
     """A network of other weights than the painter's that judges beside it where nobody named one: the first of `SECONDS` that
     is available."""
     own = registry.anatomy(painter).name
-    return next((name for name in SECONDS if name != own and registry.available(name, given)), None)
+    for name in SECONDS:
+        with suppress(UnderpaintError):  # a folder that was named, and does not hold this one
+            if name != own and registry.available(name, given_for(name, [own], given)):
+                return name
+    return None
 
 
 def panel(scene: Scene, judge: Network, lpips: quality.Lpips | None, others: Mapping[str, Network] | None = None) -> Panel:
