@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from underpaint.execution import device
-from underpaint.explanation import attribution, explaining, files, gallery, sanity_checks, spatial, validation
+from underpaint.explanation import attribution, explaining, files, gallery, preferences, sanity_checks, spatial, validation
 from underpaint.explanation.account import column_stats
 from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.account.observer import kappa
@@ -98,6 +98,7 @@ def _concluded(made: Explaining) -> Explanation:
     )
     written = _facts(made, judged, checks, faithful, found, facts)
     _pictures(made, account)
+    written["likes"] = _likes(made)
     files.write_schema(folder)
     files.write_validation(folder, written)
     attributions = {a.method: a for a in [*found, *others]}
@@ -173,6 +174,13 @@ def _deletion_curves(game: Game) -> dict[str, list[float]]:
     best = sorted(game.players, key=lambda p: -values[p].value)
     curves = {name: validation.deletion_curve(game, each) for name, each in (("shapley", best), ("reversed", best[::-1]))}
     return {name: curve for name, curve in curves.items() if curve is not None}
+
+
+def _likes(made: Explaining) -> dict[str, list[int]]:
+    """likes/LAYER.png for each layer; whose pictures they show."""
+    scene, last = made.session.scene, len(made.session.recipe.sizes()) - 1
+    weights = made.prepared.opened[0].sha256
+    return preferences.draw(made.folder, scene.network, weights, made.players, scene.style(0, last), scene.content(last))
 
 
 def _pictures(made: Explaining, account: Mapping[str, torch.Tensor]) -> None:

@@ -72,3 +72,4 @@ class ValidationFile(Exact):
     sanity: dict[Name, dict[Name, float | None]]
     verdict: list[Name]
     robust: RobustPart | None = None
+    likes: dict[Name, list[Count]] = Field(default_factory=dict)

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from underpaint.errors import UnderpaintError
+from underpaint.explanation import preferences
 from underpaint.explanation.account.ledger import CLAMP, START
 from underpaint.explanation.attribution import drawn
 from underpaint.explanation.files import COLOUR, PASTICHE
-from underpaint.explanation.shapley.players import mask_of
+from underpaint.explanation.shapley.players import mask_of, stem
 from underpaint.explanation.verdict import BANNERS
 from underpaint.extensions import Registry
 from underpaint.imaging import images
@@ -149,6 +150,17 @@ class Sections:
             "methods": [(a, faithful.get(a.method)) for a in found.values()],
         }
 
+    def likes(self) -> dict[str, Any] | None:
+        """What each layer likes to see; nothing where the explanation is of before that was drawn."""
+        layers = []
+        for layer, channels in self.e.validation.get("likes", {}).items():
+            rgb = images.read(self.e.folder / preferences.FOLDER / f"{stem(layer)}.png", min_side=1).rgb
+            height, width = rgb.shape[:2]
+            known = self.e.anatomy.layer(layer)
+            shown = {"name": layer, "channels": channels, "data": picture(rgb), "width": width, "height": height}
+            layers.append(shown | {"depth": known.depth, "stride": known.stride})
+        return {"layers": layers} if layers else None
+
     def ablation(self) -> dict[str, Any]:
         cards = [card for name in self.e.configs if (card := self.attempt(lambda n=name: self._card(n))) is not None]  # type: ignore[misc]
         if not cards:
@@ -230,12 +242,13 @@ class Section:
 
     Attributes:
         kinds: the folders whose page has it.
-        make: what its template needs, which finds that as `s`; raises an `UnderpaintError` if there is nothing to show.
+        make: what its template needs, which finds that as `s`; None leaves it out, and an `UnderpaintError` says on the page
+            why there is nothing to show.
         template: in Jinja's language, escaped; None where `templates/NAME.html` has it.
     """
 
     kinds: tuple[Kind, ...]
-    make: Callable[[Sections], dict[str, Any]]
+    make: Callable[[Sections], dict[str, Any] | None]
     template: str | None = None
 
 
@@ -248,6 +261,7 @@ SECTIONS: Registry[Section] = Registry(
         "recompose": Section(("explain",), Sections.recompose),
         "cooperation": Section(("explain",), Sections.cooperation),
         "attributions": Section(("explain",), Sections.attributions),
+        "likes": Section(("explain",), Sections.likes),
         "ablation": Section(("ablate", "explain"), Sections.ablation),
         "shapley": Section(("explain",), Sections.shapley),
         "spatial": Section(("explain",), Sections.spatial),
