@@ -198,8 +198,8 @@ def test_refused_files(tmp_path):
 
 def test_addresses_are_those_of_keras():
     """Names, hashes and addresses as keras.applications publishes them (keras/src/applications/vgg19.py, vgg16.py)."""
-    assert own.VGG19.file.md5 == "253f8cb515780f3b799900260a226db6"
-    assert own.VGG16.file.md5 == "6d6bbae143d832006294945121d1f1fc"
+    assert own.VGG19.file.checksum == "253f8cb515780f3b799900260a226db6"
+    assert own.VGG16.file.checksum == "6d6bbae143d832006294945121d1f1fc"
     for file in (own.VGG19.file, own.VGG16.file):
         assert file.url == (
             f"https://storage.googleapis.com/tensorflow/keras-applications/{file.network}/"

@@ -74,6 +74,9 @@ class CarriedFields(OptionFields, total=False):
     start_noise: float
     seed: int
     precision: Precision
+    chroma_smoothness: float
+    enlarge: float
+    shift: int
 
 
 class Fields(CarriedFields, total=False):

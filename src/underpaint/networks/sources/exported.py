@@ -132,18 +132,21 @@ def describe(path: Path, own: Beside, name: str, where: Path) -> tuple[Anatomy, 
     from underpaint.networks.sources import program
 
     opened = program.Program(path)
-    found, places = _taps(program.nodes(opened), own, where)
+    found, places = _taps(program.nodes(opened), program.ends(opened), own, where)
     base = taps.RECIPE if found and found[0].stride > 1 else {"precision": "float32"}
     told = taps.describe(name, own.told or path.stem, found, beside.fields(own, base))
     return told, {layer: opened.steps[place].name for layer, place in places.items()}
 
 
-def _taps(steps: Sequence[graph.Node], own: Beside, where: Path) -> tuple[list[taps.Tap], dict[str, int]]:
-    """Those that the TOML names, or all; and their places among the steps."""
+def _taps(
+    steps: Sequence[graph.Node], ends: Mapping[str, str], own: Beside, where: Path
+) -> tuple[list[taps.Tap], dict[str, int]]:
+    """Those that the TOML names, by modules or steps, or all; and their places among the steps."""
     found = graph.taps(steps)
     if not own.layers:
         return list(found.values()), {tap.name: place for place, tap in found.items()}
-    by_name = {node.name: node for node in steps if node.shape is not None}
+    by_step = {node.step: node for node in steps if node.shape is not None}
+    by_name = by_step | {module: by_step[step] for module, step in ends.items() if step in by_step}
     chosen, places = list[taps.Tap](), dict[str, int]()
     for name, place in own.layers.items():
         node = by_name.get(place)

@@ -31,6 +31,7 @@ class Node:
         place: among all steps, in their order.
         shape: of its output for a square picture of `SIDE` px: (h, w, channels); None where that is no feature map.
         narrow: of a convolution: whether it looks at one position at a time (1×1).
+        step: what its network calls it, where that is another name.
         before, after: steps that it takes from, and gives to.
     """
 
@@ -39,6 +40,7 @@ class Node:
     kind: Kind
     shape: tuple[int, int, int] | None
     narrow: bool = False
+    step: str = ""
     before: list[Node] = field(default_factory=list)
     after: list[Node] = field(default_factory=list)
 

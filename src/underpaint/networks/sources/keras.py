@@ -301,6 +301,7 @@ def _check_safe(found: Any, path: Path) -> None:
         if kind.strip("_").lower() == "lambda":
             raise UnderpaintError(f"{path}: has a Lambda layer, which is code, and is not opened; use layers of Keras' own")
         foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")
+        foreign |= ">" in kind and not kind.lower().startswith("keras>")  # as .h5 has registered names
         if foreign or found.get("registered_name") not in (None, kind, *_plain(kind)):
             raise UnderpaintError(f"{path}: {kind} is no layer of Keras' own, and is not opened: it would be code")
         for part in found.values():

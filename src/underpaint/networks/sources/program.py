@@ -81,6 +81,9 @@ SIZES: Mapping[str, Callable[..., Any]] = {
 }
 """What a program may do with sizes."""
 
+LIST = 3
+"""A module with so many numbered ones in it, or with one that is a module of modules, is a list of blocks and no block."""
+
 SKIPPED = (
     "_assert_tensor_metadata",
     "_assert_scalar",
@@ -321,9 +324,8 @@ def nodes(program: Program) -> list[Node]:
         used = [argument["as_tensor"]["name"] for _, argument in step.inputs if "as_tensor" in argument]
         used += [each["name"] for _, argument in step.inputs for each in argument.get("as_tensors", ())]
         before = [makers[name] for name in used if name in makers]
-        node = Node(
-            place, names.get(step.name, step.name), _kind(step, program, before, shape), shape, _narrow(step, program)
-        )
+        kind, narrow = _kind(step, program, before, shape), _narrow(step, program)
+        node = Node(place, names.get(step.name, step.name), kind, shape, narrow, step.name)
         for maker in before:
             node.takes(maker)
         makers |= dict.fromkeys(step.outputs, node)
@@ -343,16 +345,22 @@ def _sized(program: Program) -> dict[str, torch.Tensor]:
             raise UnderpaintError(f"network: {program.path}: does not run on a picture of {SIDE} px ({told})") from None
 
 
+def ends(program: Program) -> dict[str, str]:
+    """By module, its last step."""
+    return {module: step.name for step in program.steps for module in step.modules}
+
+
 def _names(program: Program) -> dict[str, str]:
-    """The module that each step is the last one of; the outermost, where it ends several, but not a list of modules."""
-    last = {module: step.name for step in program.steps for module in step.modules}
-    found, lists = dict[str, str](), set[str]()
+    """The module that each step is the last one of; the outermost, where it ends several, but not a list of blocks."""
+    last, found, inside = ends(program), dict[str, str](), dict[str, int]()
     for step in program.steps:
         ended = sorted((m for m in step.modules if last[m] == step.name), key=lambda module: module.count("."))
-        if ended:
-            found[step.name] = next((m for m in ended if m not in lists), ended[-1])
-            parent, _, own = found[step.name].rpartition(".")
-            lists |= {parent} if own.isdigit() else set()
+        if not ended:
+            continue
+        found[step.name] = next((m for m in ended if inside.get(m, 0) < LIST), ended[-1])
+        parent, _, own = found[step.name].rpartition(".")
+        whole = any(module.startswith(f"{found[step.name]}.") for module in last)
+        inside[parent] = inside.get(parent, 0) + (LIST if own.isdigit() and whole else own.isdigit())
     return found
 
 

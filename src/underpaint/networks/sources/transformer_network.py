@@ -113,7 +113,8 @@ def _positions(shape: Shape, table: torch.Tensor, embeddings: torch.Tensor, heig
     if (rows, columns) == (learnt, learnt):
         return table
     square = table[:, 1:].float().view(1, learnt, learnt, -1).permute(0, 3, 1, 2)
-    found = F.interpolate(square, size=(rows, columns), mode="bicubic", align_corners=False).to(embeddings)
+    smooth = shape.kind == "dinov2_with_registers"  # as the library has it
+    found = F.interpolate(square, size=(rows, columns), mode="bicubic", align_corners=False, antialias=smooth).to(embeddings)
     return torch.cat([table[:, :1], found.flatten(2).transpose(1, 2)], 1)
 
 

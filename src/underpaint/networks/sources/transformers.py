@@ -53,6 +53,9 @@ _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 MEANS = {"vit": _HALF, "dinov2": _IMAGENET, "dinov2_with_registers": _IMAGENET, "clip": _CLIP, "clip_vision_model": _CLIP}
 """Mean and deviation of values from 0 to 1, where there is no preprocessor_config.json."""
 
+LEAST = 6
+"""Blocks of which each third has one that paints and one that judges."""
+
 RECIPE: Mapping[str, Any] = {"enlarge": 1.5, "precision": "float32"}
 
 
@@ -65,6 +68,7 @@ class Shape:
         blocks, channels: how many blocks, and features of a token.
         patch: side of a patch, pixels.
         extra: tokens that are no patches: the class and the registers.
+        step: pixels from one patch to the next.
     """
 
     kind: str
@@ -72,11 +76,7 @@ class Shape:
     channels: int
     patch: int
     extra: int
-
-    @property
-    def step(self) -> int:
-        """Pixels from one patch to the next."""
-        return max(1, self.patch // 2)
+    step: int
 
 
 def source(rest: str) -> Specification:
@@ -174,7 +174,8 @@ def _shape(configuration: Mapping[str, Any], folder: Path) -> Shape:
     if wrong is not None:
         raise UnderpaintError(f"{folder / CONFIGURATION}: {wrong}: a whole number above 0 is needed")
     registers = own.get("num_register_tokens", 4) if kind == "dinov2_with_registers" else 0
-    return Shape(kind, numbers["num_hidden_layers"], numbers["hidden_size"], numbers["patch_size"], 1 + int(registers))
+    patch = numbers["patch_size"]
+    return Shape(kind, numbers["num_hidden_layers"], numbers["hidden_size"], patch, 1 + int(registers), max(1, patch // 2))
 
 
 def _preprocess(folder: Path, shape: Shape) -> Preprocess:
@@ -200,12 +201,13 @@ def describe(name: str, told: str, shape: Shape) -> Anatomy:
         for kind in ("keys", "similarity", ""):
             layer = f"block{number}" + (f".{kind}" if kind else "")
             layers.append(Layer(layer, depth, block, stride, 0 if kind == "similarity" else shape.channels, layer[5:]))
-    at = [max(1, round(share * shape.blocks)) for share in (1 / 12, 3 / 12, 6 / 12, 9 / 12)]
-    if len(set(at)) < len(at):
-        raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; five at least are needed to paint and to judge")
+    if shape.blocks < LEAST:
+        raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; {LEAST} at least are needed to paint and to judge")
+    at = [max(1, -(-share * shape.blocks // 12)) for share in (1, 3, 6, 9)]
     style = [PIXELS.name, *(f"block{number}" for number in at)]
     free = [number for number in range(1, shape.blocks + 1) if number not in at]
     judges = [tuple(f"block{n}" for n in free if (n - 1) // third == place) for place in range(3)]
+    judges[0] = (*judges[0], "patches")
     found = Anatomy(
         name,
         told,
