@@ -282,14 +282,19 @@ def write(weights: Path, folder: Path) -> list[Path]:
     """All networks' files, from a folder of published weights."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
-        "efficientnet_lite0": (efficientnet_lite0, "efficientnet_lite0_imagenet", "EfficientNet-Lite0", SCALED),
-        "mobilenet_v2": (mobilenet_v2, "mobilenetv2_imagenet", "MobileNetV2", IMAGENET),
-        "resnet50_v2": (resnet50_v2, "resnet50v2_imagenet_stages1to3", "ResNet-50 v2, stages 1-3", IMAGENET),
+        "efficientnet_lite0": (efficientnet_lite0, "efficientnet_lite0_imagenet", "EfficientNet-Lite0", SCALED, 0.35),
+        "mobilenet_v2": (mobilenet_v2, "mobilenetv2_imagenet", "MobileNetV2", IMAGENET, 0.3),
+        "resnet50_v2": (resnet50_v2, "resnet50v2_imagenet_stages1to3", "ResNet-50 v2, stages 1-3", IMAGENET, 0.5),
     }
-    for name, (build, filename, told, preprocess) in made.items():
-        module = build(read(weights / f"{filename}.safetensors"))
+    for name, (build, filename, told, preprocess, content) in made.items():
         underpaint.register(
-            module, folder / f"{name}.pt2", told=told, licence="Apache-2.0", mean=preprocess["mean"], std=preprocess["std"]
+            build(read(weights / f"{filename}.safetensors")),
+            folder / f"{name}.pt2",
+            mean=preprocess["mean"],
+            std=preprocess["std"],
+            told=told,
+            licence="Apache-2.0",
+            recipe={"content_weight": content},
         )
     vit_tiny(read(weights / "vit_tiny_patch16_224_imagenet.safetensors"), folder / "vit-tiny")
     return sorted(folder.iterdir())

@@ -76,6 +76,9 @@ GATYS: dict[str, Any] = {
 }
 """The objective that was the default before: Gram terms (Gatys et al. 2016), of equal weight, no terms on colours."""
 
+OF_OPTIMIZERS = ("iterations", "rate", "final_rate", "betas")
+"""Fields that mean something else for another optimiser."""
+
 EQUAL = ("gatys",)
 """Presets whose style layers weigh the same."""
 
@@ -253,14 +256,18 @@ class Recipe(BaseModel):
         if not isinstance(given, Mapping):
             return handler(given)
         given = {name: value for name, value in given.items() if name != "style_weights" or value != ()}
-        own = _own(given.get("network", "compact"))
+        own = dict(_own(given.get("network", "compact")))
         preferred = own.get("optimizer", "lbfgs")
         optimizer = given.get("optimizer", "adam" if given.get("statistic") == "sliced" else preferred)
+        if optimizer != preferred:  # what a network paints best with is of its own optimiser
+            own = {name: value for name, value in own.items() if name not in OF_OPTIMIZERS}
         presets = PRESETS.get(optimizer, PRESETS["adam"]) if isinstance(optimizer, str) else {}
         preset = given.get("preset", "standard")
         brought = presets.get(preset, {}) if isinstance(preset, str) else {}
         layers = _layers(given.get("network", "compact"), preset)
-        filled = dict(own) | {"optimizer": optimizer} | layers | brought | given
+        # What a network paints best with is for `standard`; what another preset stands for comes over it.
+        over = brought | own if preset == "standard" else own | brought
+        filled = over | {"optimizer": optimizer} | layers | given
         recipe = handler(filled)
         recipe.model_fields_set.difference_update(filled.keys() - given.keys())
         return recipe

@@ -114,7 +114,10 @@ def anatomy(name: str) -> Anatomy:
     return taps.describe(f"{PREFIX}:{name}", f"{name} (Keras)", found, TUNED.get(name))
 
 
-TUNED: Mapping[str, Mapping[str, Any]] = {}
+TUNED: Mapping[str, Mapping[str, Any]] = {
+    name: {**taps.RECIPE, "content_weight": 0.6}
+    for name in ("MobileNet", "MobileNet-0.75", "MobileNet-0.5", "MobileNet-0.25")
+}
 """Recipes of models that were tuned on real weights; the others bring along those of their strides."""
 
 

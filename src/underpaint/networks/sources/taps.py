@@ -16,13 +16,28 @@ from underpaint.errors import UnderpaintError
 from underpaint.networks.anatomy import PIXELS, Anatomy, Depth, Layer
 
 WEIGHTS = (4.0, 2.0, 1.0, 0.5, 0.25)
-"""Of the style layers, shallow to deep: those of VGG (see `networks.own`)."""
+"""Of the style layers, shallow to deep, of a network that sees every pixel: those of VGG (see `networks.own`)."""
+
+EQUAL = (1.0,) * len(WEIGHTS)
+"""The same of one that halves the picture at once: weights that fall leave it without large strokes."""
 
 DEEPEST = 16
 """The largest stride that paints or judges by default: what comes after it, of a picture of 256 px, is hardly a picture."""
 
-RECIPE: Mapping[str, Any] = {"enlarge": 2.0, "precision": "float32"}
-"""What networks that halve the picture at once bring along."""
+RECIPE: Mapping[str, Any] = {
+    "optimizer": "adam",
+    "iterations": (24, 40, 60, 80, 100),
+    "final_rate": 0.004,
+    "smallest": 45,
+    "enlarge": 1.5,
+    "shift": 4,
+    "content_weight": 0.4,
+    "palette_weight": 0.1,
+    "smoothness": 3.0,
+    "chroma_smoothness": 12.0,
+    "precision": "float32",
+}
+"""What networks that halve the picture at once bring along (`benchmarks/networks.py tricks` says what each part gives)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
         told,
         tuple(layers),
         content_layers={content: 1.0},
-        style_layers=dict(zip(style, WEIGHTS, strict=False)),
+        style_layers=dict(zip(style, EQUAL if halves else WEIGHTS, strict=False)),
         judges=tuple(group for group in judges if group),
         recipe=recipe,
     )
