@@ -22,6 +22,21 @@ def refused(action, *words):
         assert word in str(caught.value)
 
 
+def keras_weights(folder, name):
+    """Random weights of a model of Keras Applications, as its published file has them; the model."""
+    import h5py
+
+    from underpaint.networks.sources import keras as source
+
+    entry = source.table()[name]
+    model = source.build(entry)
+    from keras.src.legacy.saving import legacy_h5_format  # once Keras is on its PyTorch backend
+
+    with h5py.File(folder / entry.weights["filename"], "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    return model
+
+
 def smooth(height, width, seed):
     """A picture of soft blobs."""
     small = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(seed))

@@ -19,7 +19,10 @@ from safetensors.torch import save_file
 
 import underpaint
 from tests.conftest import random_tensors
+from tests.helpers import keras_weights
+from tests.networks.sources.test_exported import Net
 from underpaint import cli, recipe, samples
+from underpaint.networks.sources import keras, taps
 from underpaint.storage.documents import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +30,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINE = re.compile(r"^    (underpaint .*)$", re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TWO = {"relu3_1": 1.0, "relu5_1": 1.0}
+STANDS_IN = {"keras:EfficientNetB0": "keras:MobileNet-0.25", "keras:ResNet50": "keras:MobileNet-0.25"}
+STANDS_IN |= {"hf:facebook/dinov2-small": "compact"}
+"""Networks whose weights are not here, and those that are painted with in their place."""
 ENDS = {"stylize": ["--size", "48"], "explain": ["--size", "128"], "demo": ["--size", "96"], "ablate": ["--size", "48"]}
 
 
@@ -62,7 +68,10 @@ def small(monkeypatch, tmp_path):
     Path("weights").mkdir()
     save_file(random_tensors(), "weights/vgg19_imagenet_conv.safetensors")
     monkeypatch.setenv("UNDERPAINT_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path
+    monkeypatch.setitem(taps.RECIPE, "iterations", (1,))
+    keras.anatomy.cache_clear()
+    yield tmp_path
+    keras.anatomy.cache_clear()
 
 
 def typed(words, monkeypatch):
@@ -96,9 +105,13 @@ def test_every_command(page, small, monkeypatch):
     if page.name == "quality.md":
         for name in ("out/a", "out/b"):
             underpaint.stylize("photo.jpg", "painting.jpg", out=name, size=48)
-    lines = lines_of(page)
+    if any(name in page.read_text(encoding="utf-8") for name in STANDS_IN):
+        keras_weights(small / "weights", "MobileNet-0.25")
+    # What is fetched from another host is tested with a server of this machine (tests/cli/test_networks.py).
+    lines = [line for line in lines_of(page) if "--fetch" not in line]
     assert lines
     for line, words in zip(lines, words_of(lines), strict=True):
+        words = [re.sub("|".join(STANDS_IN), lambda found: STANDS_IN[found[0]], word) for word in words]
         with monkeypatch.context() as patch:
             if words[0] == "resume":
                 facts = json.loads((small / words[1] / "run.json").read_text())
@@ -113,7 +126,7 @@ def test_every_command(page, small, monkeypatch):
         run_blocks(page, small)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/explain.md", "docs/quality.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/explain.md", "docs/networks.md", "docs/quality.md"])
 def test_every_block_of_python(name, small, monkeypatch):
     for place in ("stylize", "start", "explain"):
         patched(monkeypatch, place)
@@ -134,13 +147,13 @@ def run_blocks(page, folder):
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     assert blocks
     for block in blocks:
-        exec(compile(block, page.name, "exec"), {})
+        exec(compile(block, page.name, "exec"), {"module": Net()} if page.name == "networks.md" else {})
 
 
 def test_every_page_with_python_is_run():
     with_python = {page.name for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))}
     # The examples of extending.md are files that tests/extending installs and runs.
-    assert with_python == {"README.md", "explain.md", "extending.md", "quality.md", "tutorial.md"}
+    assert with_python == {"README.md", "explain.md", "extending.md", "networks.md", "quality.md", "tutorial.md"}
     assert shutil.which("bash")
     assert "…" in "".join(LINE.findall((ROOT / "docs/explain.md").read_text(encoding="utf-8")))
     assert os.environ.get("UNDERPAINT_CACHE")

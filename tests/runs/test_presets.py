@@ -45,7 +45,8 @@ BEFORE = {
 """What a recipe was by default before the Wasserstein statistic, whatever the optimiser."""
 
 SINCE = {"color_weight": 0.0, "palette_weight": 0.0, "diagonals": 0.0, "crop": False}
-"""Fields that came with it, or just before, and what leaves things as they were."""
+SINCE |= {"chroma_smoothness": 1.0, "enlarge": 1.0, "shift": 0}
+"""Fields that came with it, just before, or later, and what leaves things as they were."""
 
 ASIDE = {"precision", "protect_weight"}
 """How the network computes, and a weight that counts only with a mask: not the preset's."""

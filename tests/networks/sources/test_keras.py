@@ -3,14 +3,13 @@
 import json
 import zipfile
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import underpaint
-from tests.helpers import refused
+from tests.helpers import keras_weights, refused
 from underpaint.errors import UnderpaintError
 from underpaint.networks import registry
 from underpaint.networks.sources import graph, keras_graph
@@ -125,12 +124,7 @@ def test_the_table_is_what_building_the_model_gives(name):
 def mobilenet(tmp_path_factory):
     """The smallest one's random weights, where they are looked for."""
     folder = tmp_path_factory.mktemp("weights")
-    model = randomised(source.build(source.table()["MobileNet-0.25"]))
-    path = folder / source.table()["MobileNet-0.25"].weights["filename"]
-    with h5py.File(path, "w") as file:  # as the published files are
-        from keras.src.legacy.saving import legacy_h5_format
-
-        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    model = keras_weights(folder, "MobileNet-0.25")
     return model, folder
 
 
