@@ -77,7 +77,8 @@ def small(monkeypatch, tmp_path):
 def typed(words, monkeypatch):
     """Runs one command, made small; gives exit code and what it said."""
     command, ends = words[0], list(ENDS.get(words[0], []))
-    if "--from" in words:
+    several = "--network" in words and "," in words[words.index("--network") + 1]
+    if "--from" in words or several:
         ends = ["--size", "64"]
     if command in ("explain", "demo") and "--style-layers" not in words:
         monkeypatch.setattr(recipe.Recipe.model_fields["style_layers"], "default", TWO)
@@ -92,7 +93,7 @@ def typed(words, monkeypatch):
     return code, err.getvalue()
 
 
-LONG = ("tutorial.md", "explain.md")
+LONG = ("tutorial.md", "explain.md", "networks.md")
 """Pages whose commands take longest: for `make test-all`."""
 
 

@@ -93,11 +93,16 @@ def test_the_gradient_is_right(folders):
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-2)
 
 
-def test_thirds_of_the_blocks_are_shallow_middle_and_deep(folders):
+def test_two_of_five_style_layers_are_shallow_one_is_middle_two_are_deep(folders):
     anatomy = registry.anatomy(f"hf:{folders['vit']}")
-    assert [anatomy.depth(f"block{number}") for number in range(1, 7)] == ["shallow"] * 2 + ["middle"] * 2 + ["deep"] * 2
-    assert anatomy.depth("patches") == "shallow"
-    assert next(iter(anatomy.style_layers)) == "pixels"
+    assert list(anatomy.style_layers) == ["pixels", "block1", "block2", "block3", "block4"]
+    assert [anatomy.depth(layer) for layer in anatomy.style_layers] == ["shallow"] * 2 + ["middle"] + ["deep"] * 2
+    judges = anatomy.held_out([*anatomy.style_layers, *anatomy.content_layers])
+    assert judges == {"shallow": ("patches",), "middle": ("block2.keys",), "deep": ("block5",)}
+    large = source.describe("x", "x", source.Shape("vit", 12, 192, 16, 1, 8))
+    assert list(large.style_layers) == ["pixels", "block1", "block3", "block5", "block7"]
+    assert large.held_out(large.style_layers) == {"shallow": ("block2",), "middle": ("block4",), "deep": ("block6",)}
+    refused(lambda: source.describe("x", "x", source.Shape("vit", 4, 192, 16, 1, 8)), "4 blocks")
 
 
 def test_similarity_keeps_structure_as_content(folders, pair):

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from underpaint.errors import UnderpaintError
-from underpaint.networks.anatomy import PIXELS, Anatomy, Depth, Layer
-from underpaint.networks.sources import beside
+from underpaint.networks.anatomy import DEPTHS, PIXELS, Anatomy, Layer
+from underpaint.networks.sources import beside, taps
 from underpaint.networks.sources.beside import Preprocess
 from underpaint.networks.specification import Opening, Specification
 from underpaint.storage import documents
@@ -53,10 +53,14 @@ _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 MEANS = {"vit": _HALF, "dinov2": _IMAGENET, "dinov2_with_registers": _IMAGENET, "clip": _CLIP, "clip_vision_model": _CLIP}
 """Mean and deviation of values from 0 to 1, where there is no preprocessor_config.json."""
 
-LEAST = 6
-"""Blocks of which each third has one that paints and one that judges."""
+RECIPE: Mapping[str, Any] = {**taps.RECIPE, "content_weight": 0.55, "palette_weight": 0.4}
+"""What a transformer brings along: as networks that halve the picture, with more against foreign colours."""
 
-RECIPE: Mapping[str, Any] = {"enlarge": 1.5, "precision": "float32"}
+STYLE = (2.0, 1.0, 1.0, 1.0, 0.5)
+"""Weights of the style layers: the pixels, and blocks at these twelfths of the depth: ..."""
+
+AT = (1, 3, 5, 7)
+"""... later blocks paste coloured blots into corners."""
 
 
 @dataclass(frozen=True)
@@ -189,32 +193,33 @@ def _preprocess(folder: Path, shape: Shape) -> Preprocess:
 
 
 def describe(name: str, told: str, shape: Shape) -> Anatomy:
-    """A transformer's anatomy: thirds of its blocks are shallow, middle and deep; the patches are shallow too."""
+    """A transformer's anatomy. Of its five style layers two are shallow, one is middle and two are deep, as of other networks.
+
+    Raises:
+        UnderpaintError: it has too few blocks.
+    """
     stride = max(1, round(shape.step / RECIPE["enlarge"]))
+    at = [-(-share * shape.blocks // 12) for share in AT]
+    if len(set(at)) < len(at) or shape.blocks <= at[-1]:
+        raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; six at least are needed to paint and to judge")
     layers = [PIXELS, Layer("patches", "shallow", 1, stride, shape.channels, "patches")]
-    third = -(-shape.blocks // 3)
+    judges: list[list[str]] = [["patches"], [f"block{at[1]}.keys"], []]
     for number in range(1, shape.blocks + 1):
-        place = (number - 1) // third
-        depth: Depth = ("shallow", "middle", "deep")[place]
-        first_half = (number - 1) % third < third / 2
-        block = (1 if first_half else 2, 3, 4 if first_half else 5)[place]
+        block = 2 + sum(number >= each for each in at[1:])
+        depth = taps.depth(block)
         for kind in ("keys", "similarity", ""):
             layer = f"block{number}" + (f".{kind}" if kind else "")
             layers.append(Layer(layer, depth, block, stride, 0 if kind == "similarity" else shape.channels, layer[5:]))
-    if shape.blocks < LEAST:
-        raise UnderpaintError(f"network: {name} has {shape.blocks} blocks; {LEAST} at least are needed to paint and to judge")
-    at = [max(1, -(-share * shape.blocks // 12)) for share in (1, 3, 6, 9)]
+        if number not in at:
+            judges[DEPTHS.index(depth)].insert(0 if depth != "deep" else len(judges[2]), f"block{number}")
     style = [PIXELS.name, *(f"block{number}" for number in at)]
-    free = [number for number in range(1, shape.blocks + 1) if number not in at]
-    judges = [tuple(f"block{n}" for n in free if (n - 1) // third == place) for place in range(3)]
-    judges[0] = (*judges[0], "patches")
     found = Anatomy(
         name,
         told,
         tuple(layers),
         content_layers={f"block{at[1]}": 1.0},
-        style_layers=dict.fromkeys(style, 1.0),
-        judges=tuple(group for group in judges if group),
+        style_layers=dict(zip(style, STYLE, strict=True)),
+        judges=tuple(tuple(group) for group in judges),
         recipe=RECIPE,
     )
     found.held_out([*found.style_layers, *found.content_layers])
