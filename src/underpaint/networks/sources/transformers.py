@@ -193,7 +193,8 @@ def _preprocess(folder: Path, shape: Shape) -> Preprocess:
 
 
 def describe(name: str, told: str, shape: Shape) -> Anatomy:
-    """A transformer's anatomy. Of its five style layers two are shallow, one is middle and two are deep, as of other networks.
+    """A transformer's anatomy. Of its five style layers two are shallow, one is middle and two are deep, as of other
+    networks.
 
     Raises:
         UnderpaintError: it has too few blocks.
