@@ -12,6 +12,7 @@ from underpaint.explanation.shapley.exact import Game
 from underpaint.losses.statistics import statistic
 from underpaint.networks.registry import anatomy
 from underpaint.optimizers.base import optimizer
+from underpaint.recipe import Recipe
 from underpaint.report.folder import Evidence
 from underpaint.report.latex import escape
 
@@ -54,7 +55,16 @@ def _painting(e: Evidence) -> str:
         f"The photograph was stylised by optimising its pixels against a frozen network ({_networks(e)}) with "
         f"{optimizer(r.optimizer).told}, from {STARTS[r.start]} on, from coarse to fine in {at_most}{sum(schedule)} steps "
         f"({steps}{polish}{total}; longest sides) up to {width}×{height} px, with seed {r.seed}, in {r.precision}."
+        f"{_shown(r)}"
     )
+
+
+def _shown(r: Recipe) -> str:
+    """What the network was shown in place of the picture itself."""
+    moved = f"moved by up to {r.shift} px, another way at every step" if r.shift else ""
+    larger = f"enlarged {r.enlarge:g} times" if r.enlarge != 1 else ""
+    told = " and ".join(part for part in (larger, moved) if part)
+    return f" The network was shown the picture {told}." if told else ""
 
 
 def _networks(e: Evidence) -> str:
@@ -67,6 +77,8 @@ def _objective(e: Evidence) -> str:
     r = e.recipe
     more = {"colour": r.color_weight, "palette": r.palette_weight, "smoothness": r.smoothness}
     others = ", ".join(f"{name} ({weight:g})" for name, weight in more.items() if weight)
+    if r.smoothness and r.chroma_smoothness != 1:
+        others += f", in which differences in colour count {r.chroma_smoothness:g} times"
     return (
         f"Style terms, {statistic(r.statistic).told}, stood at {_weighted(r.style_layers)}, content terms at "
         f"{_weighted(r.content_layers)} with weight {r.content_weight:g} in all, at strength {r.strength:g}"
@@ -91,7 +103,9 @@ def _explaining(e: Evidence) -> list[str]:
         else f"{REPEATS} subsets were painted again from a perturbed start to measure the noise."
     )
     found = [
-        f"{painted} were painted under otherwise unchanged conditions and judged by {SEEN} {s.judge}.",
+        f"{painted} were painted under otherwise unchanged conditions and judged by {SEEN} {
+            ' and, apart, of '.join((s.judge, *s.others))
+        }.",
         repeats,
         f"Shapley values are {'estimates' if s.permutations else 'exact over that table'}, with 95 % t-intervals.",
         f"Two layers are called different where that is {_criterion(e)}.",

@@ -103,7 +103,8 @@ def _besides(e: Evidence) -> dict[str, Any]:
     found: dict[str, Any] = {"device": facts["environment"]["device"], "threads": facts["environment"]["threads"]}
     found |= _weights(facts)
     if e.kind == "explain":
-        s, judge = e.settings, e.settings.judge
+        s = e.settings
+        judge = ",".join((s.judge, *s.others))
         found |= {"seeds": s.seeds} if s.seeds > 1 else {}
         found |= {"sanity": True} if s.sanity else {}
         found |= {"permutations": s.permutations} if s.permutations not in (None, PERMUTATIONS) else {}

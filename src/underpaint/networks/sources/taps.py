@@ -31,10 +31,11 @@ RECIPE: Mapping[str, Any] = {
     "smallest": 45,
     "enlarge": 1.5,
     "shift": 4,
-    "content_weight": 0.4,
+    "content_weight": 0.3,
+    "color_weight": 1.5,
     "palette_weight": 0.1,
-    "smoothness": 3.0,
-    "chroma_smoothness": 12.0,
+    "smoothness": 2.0,
+    "chroma_smoothness": 10.0,
     "precision": "float32",
 }
 """What networks that halve the picture at once bring along (`benchmarks/networks.py tricks` says what each part gives)."""
@@ -61,7 +62,8 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
     """A network's anatomy from its taps, shallow to deep.
 
     Args:
-        recipe: fields that the network brings along; those of networks that begin with a stride of 2 or more when left out.
+        recipe: fields that the network brings along, layers too where it says which; those of networks that begin with a
+            stride of 2 or more when left out.
 
     Raises:
         UnderpaintError: there are too few to paint and to judge with.
@@ -84,14 +86,15 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
     if halves:  # what the stem sees only in part is seen whole before it
         layers, style = [PIXELS, *layers], [PIXELS.name, *style[1:]]
     judges = [_judging(block, style) for block in blocks if block[0].stride <= DEEPEST]
+    own = dict(recipe)
     found = Anatomy(
         name,
         told,
         tuple(layers),
-        content_layers={content: 1.0},
-        style_layers=dict(zip(style, EQUAL if halves else WEIGHTS, strict=False)),
+        content_layers=own.pop("content_layers", {content: 1.0}),
+        style_layers=own.pop("style_layers", dict(zip(style, EQUAL if halves else WEIGHTS, strict=False))),
         judges=tuple(group for group in judges if group),
-        recipe=recipe,
+        recipe=own,
     )
     found.held_out([*found.style_layers, *found.content_layers])  # or no run of it could be judged
     return found

@@ -53,7 +53,14 @@ _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 MEANS = {"vit": _HALF, "dinov2": _IMAGENET, "dinov2_with_registers": _IMAGENET, "clip": _CLIP, "clip_vision_model": _CLIP}
 """Mean and deviation of values from 0 to 1, where there is no preprocessor_config.json."""
 
-RECIPE: Mapping[str, Any] = {**taps.RECIPE, "content_weight": 0.55, "palette_weight": 0.4}
+RECIPE: Mapping[str, Any] = {
+    **taps.RECIPE,
+    "content_weight": 0.55,
+    "color_weight": 0.5,
+    "palette_weight": 0.4,
+    "smoothness": 3.0,
+    "chroma_smoothness": 12.0,
+}
 """What a transformer brings along: as networks that halve the picture, with more against foreign colours."""
 
 STYLE = (2.0, 1.0, 1.0, 1.0, 0.5)
