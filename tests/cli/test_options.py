@@ -458,7 +458,7 @@ def test_save_compare_and_networks(call, refused, plain_run, workplace):
     code, out, _ = call("networks", "--weights", "tiny.safetensors", "--json")
     assert code == 0
     assert json.loads(out)[1]["weights"] == "tiny.safetensors"
-    assert set(options_of("networks")) == {"--weights", "--json"}
+    assert set(options_of("networks")) == {"name", "--fetch", "--weights", "--json"}
 
 
 def test_studio(call, monkeypatch, workplace):

@@ -102,10 +102,9 @@ def _explaining(e: Evidence) -> list[str]:
         if s.seeds > 1
         else f"{REPEATS} subsets were painted again from a perturbed start to measure the noise."
     )
+    judges = " and, apart, of ".join((s.judge, *s.others))
     found = [
-        f"{painted} were painted under otherwise unchanged conditions and judged by {SEEN} {
-            ' and, apart, of '.join((s.judge, *s.others))
-        }.",
+        f"{painted} were painted under otherwise unchanged conditions and judged by {SEEN} {judges}.",
         repeats,
         f"Shapley values are {'estimates' if s.permutations else 'exact over that table'}, with 95 % t-intervals.",
         f"Two layers are called different where that is {_criterion(e)}.",
