@@ -58,7 +58,7 @@ def test_names_of_other_packages_stand_after_the_packages_own():
     assert "descent" in OPTIMIZERS
     refused(lambda: NETWORKS["resnet"], "network", "'resnet' is not known", "compact or vgg19", "tiny")
     refused(lambda: NETWORKS["broken"], "example_network:NOT_THERE", "cannot be loaded")
-    refused(lambda: make({"network": "resnet"}), "network", "'compact'", "'tiny' (got 'resnet')")
+    refused(lambda: make({"network": "resnet"}), "network", "'resnet' is not known", "compact", "tiny", "(got 'resnet')")
 
 
 def test_a_recipe_has_its_networks_own_layers():
