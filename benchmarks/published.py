@@ -282,9 +282,9 @@ def write(weights: Path, folder: Path) -> list[Path]:
     """All networks' files, from a folder of published weights."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
-        "efficientnet_lite0": (efficientnet_lite0, "efficientnet_lite0_imagenet", "EfficientNet-Lite0", SCALED, 0.28),
-        "mobilenet_v2": (mobilenet_v2, "mobilenetv2_imagenet", "MobileNetV2", IMAGENET, 0.25),
-        "resnet50_v2": (resnet50_v2, "resnet50v2_imagenet_stages1to3", "ResNet-50 v2, stages 1-3", IMAGENET, 0.45),
+        "efficientnet_lite0": (efficientnet_lite0, "efficientnet_lite0_imagenet", "EfficientNet-Lite0", SCALED, 0.18),
+        "mobilenet_v2": (mobilenet_v2, "mobilenetv2_imagenet", "MobileNetV2", IMAGENET, 0.17),
+        "resnet50_v2": (resnet50_v2, "resnet50v2_imagenet_stages1to3", "ResNet-50 v2, stages 1-3", IMAGENET, 0.35),
     }
     for name, (build, filename, told, preprocess, content) in made.items():
         underpaint.register(

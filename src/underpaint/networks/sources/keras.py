@@ -115,7 +115,7 @@ def anatomy(name: str) -> Anatomy:
 
 
 TUNED: Mapping[str, Mapping[str, Any]] = {
-    name: {**taps.RECIPE, "content_weight": 0.65, "content_layers": {"conv_pw_7_relu": 1.0}}
+    name: {**taps.RECIPE, "content_weight": 0.42, "content_layers": {"conv_pw_7_relu": 1.0}}
     for name in ("MobileNet", "MobileNet-0.75", "MobileNet-0.5", "MobileNet-0.25")
 }
 """Recipes of models that were tuned on real weights; the others bring along those of their strides."""

@@ -31,10 +31,10 @@ RECIPE: Mapping[str, Any] = {
     "smallest": 45,
     "enlarge": 1.5,
     "shift": 4,
-    "content_weight": 0.3,
-    "color_weight": 1.5,
+    "content_weight": 0.2,
+    "color_weight": 3.0,
     "palette_weight": 0.1,
-    "smoothness": 2.0,
+    "smoothness": 1.5,
     "chroma_smoothness": 10.0,
     "precision": "float32",
 }
