@@ -9,6 +9,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, short enough to stand within a line; its kind, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+
+
 class UnderpaintError(Exception):
     """Something the user asked for cannot be done.
 

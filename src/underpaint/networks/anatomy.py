@@ -27,7 +27,8 @@ class Layer:
         depth: "shallow", "middle" or "deep".
         block: the group that it belongs to, 1 the shallowest; sanity checks shuffle whole ones.
         stride: how many pixels of the picture one position stands for, along one side.
-        channels: how many features a position has.
+        channels: how many features a position has; 0 where that is as many as there are positions, so that only the content
+            itself compares with it.
         short: its name where there is little room; the name itself where it is empty.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from underpaint.execution.device import ieee_float32
 from underpaint.networks.anatomy import Anatomy
-from underpaint.networks.base import Seed
+from underpaint.networks.base import Network, Seed
 
 
 class _Enough(Exception):
@@ -39,13 +39,8 @@ class AutogradTape:
         return gradient
 
 
-class Differentiable(ABC):
+class Differentiable(Network):
     """A network that PyTorch finds the way back of: see `underpaint.networks.base.Network`. What is left to say is `run`."""
-
-    anatomy: Anatomy
-    layers: tuple[str, ...]
-    precision: torch.dtype
-    device: torch.device
 
     @property
     def name(self) -> str:

@@ -68,8 +68,6 @@ class _Through:
     def pullback(self, seeds: Mapping[str, Seed]) -> torch.Tensor:
         """See `Tape.pullback`."""
         back = self._tape.pullback(seeds)
-        if self._seen is self._leaf:
-            return back
         (gradient,) = torch.autograd.grad(self._seen, self._leaf, back, retain_graph=True)
         return gradient
 

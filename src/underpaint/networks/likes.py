@@ -9,6 +9,7 @@ and no scaling.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -47,7 +48,7 @@ def likes(network: Network, layer: str, channels: Sequence[int], side: int = SID
             down, right = torch.randint(-JITTER, JITTER + 1, (2,), generator=generator).tolist()
             image = torch.roll(_picture(spectrum, scale, mix, side), (down, right), (2, 3))
             tape = network.tape(image.detach(), [layer])
-            gradient = tape.pullback({layer: _rising(channels)})
+            gradient = tape.pullback({layer: partial(_rising, channels)})
             optimizer.zero_grad()
             torch.autograd.backward(image, gradient)
             optimizer.step()
@@ -60,15 +61,10 @@ def _picture(spectrum: torch.Tensor, scale: torch.Tensor, mix: torch.Tensor, sid
     return torch.sigmoid(torch.einsum("rc,nchw->nrhw", mix, plain) * 3)
 
 
-class _rising:
-    """The cotangent of minus each picture's own channel's mean."""
-
-    def __init__(self, channels: Sequence[int]) -> None:
-        self._channels = channels
-
-    def __call__(self, g: torch.Tensor) -> None:
-        for place, channel in enumerate(self._channels):
-            g[place, channel] -= 1.0 / g[0, 0].numel()
+def _rising(channels: Sequence[int], g: torch.Tensor) -> None:
+    """Adds the cotangent of minus each picture's own channel's mean."""
+    for place, channel in enumerate(channels):
+        g[place, channel] -= 1.0 / g[0, 0].numel()
 
 
 def involved(style: torch.Tensor, content: torch.Tensor, count: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -153,11 +153,16 @@ def anatomy(name: str) -> Anatomy:
     return specification(name).anatomy
 
 
-def check_layers(name: str, layers: Sequence[str]) -> None:
-    """Raises an `UnderpaintError` that names the first layer that the network does not have."""
+def check_layers(name: str, content: Iterable[str], style: Iterable[str]) -> None:
+    """Raises an `UnderpaintError` that names the first layer that the network does not have, or that has no style."""
     own = anatomy(name)
-    for layer in layers:
+    for layer in content:
         own.layer(layer)
+    for layer in style:
+        if not own.layer(layer).channels:
+            raise UnderpaintError(
+                f"style_layers: {layer} compares places with places, not features; name it as a content layer"
+            )
 
 
 def open_network(

@@ -50,7 +50,7 @@ def prepare(
     if start_from is not None:
         given = {"start": "file"} | given
     wanted = make(override(recipe, given))
-    registry.check_layers(wanted.network, [*wanted.content_layers, *wanted.style_layers])
+    registry.check_layers(wanted.network, wanted.content_layers, wanted.style_layers)
     if protect is None and "protect_weight" in given:
         raise UnderpaintError(PROTECT_WEIGHT_ALONE)
     photograph = images.read(content, field="content")

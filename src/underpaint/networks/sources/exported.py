@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.sources import beside, graph, taps
 from underpaint.networks.sources.beside import Beside, Preprocess
@@ -93,8 +93,7 @@ def export(module: nn.Module, path: Path, name: str) -> Path:
             program = torch.export.export(module, (example,), dynamic_shapes=({2: dynamic, 3: dynamic},))
         torch.export.save(program, path)
     except Exception as error:  # whatever torch.export raises
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
-        raise UnderpaintError(f"network: {name}: torch.export cannot follow it ({first})") from None
+        raise UnderpaintError(f"network: {name}: torch.export cannot follow it ({first_line(error)})") from None
     return path
 
 

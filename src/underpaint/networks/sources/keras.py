@@ -19,7 +19,7 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.sources import beside, graph, taps
 from underpaint.networks.sources.beside import Beside, Preprocess
@@ -280,7 +280,7 @@ def library_model(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras raises at what it cannot read
-        raise UnderpaintError(f"{path}: Keras cannot load it ({_first_line(error)})") from None
+        raise UnderpaintError(f"{path}: Keras cannot load it ({first_line(error)})") from None
 
 
 def _configuration(path: Path) -> Any:
@@ -294,7 +294,7 @@ def _configuration(path: Path) -> Any:
         with h5py.File(path, "r") as archive:
             return json.loads(archive.attrs["model_config"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UnderpaintError(f"{path}: not a model that Keras saved ({_first_line(error)}); use model.save") from None
+        raise UnderpaintError(f"{path}: not a model that Keras saved ({first_line(error)}); use model.save") from None
 
 
 def _check_safe(found: Any, path: Path) -> None:
@@ -316,7 +316,3 @@ def _check_safe(found: Any, path: Path) -> None:
 
 def _plain(kind: str) -> tuple[str, ...]:
     return (f"keras>{kind}", f"Keras>{kind}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import torch
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.autograd import Differentiable, permuted
 from underpaint.networks.sources.keras_graph import channels_first
@@ -87,8 +87,9 @@ def load(model: Any, path: Path) -> None:
         try:
             model.load_weights(path)
         except Exception as error:  # whatever Keras and h5py raise
-            told = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
-            raise UnderpaintError(f"weights {path}: are not those of {model.name}, or damaged ({told})") from None
+            raise UnderpaintError(
+                f"weights {path}: are not those of {model.name}, or damaged ({first_line(error)})"
+            ) from None
     else:
         raise UnderpaintError(f"weights {path}: neither .h5 nor .safetensors; use the file that Keras publishes")
     if not all(bool(torch.isfinite(variable.value).all()) for variable in model.variables):

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.sources.graph import SIDE, Kind, Node
 
 MAJOR = 8
@@ -341,8 +341,9 @@ def _sized(program: Program) -> dict[str, torch.Tensor]:
         try:
             return program.run(torch.empty(1, 3, SIDE, SIDE, dtype=kind, device="meta"), weights)
         except Exception as error:  # whatever an operator raises at what it is given
-            told = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-            raise UnderpaintError(f"network: {program.path}: does not run on a picture of {SIDE} px ({told})") from None
+            raise UnderpaintError(
+                f"network: {program.path}: does not run on a picture of {SIDE} px ({first_line(error)})"
+            ) from None
 
 
 def ends(program: Program) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.sources import exported
 from underpaint.networks.sources.beside import Beside, Preprocess
@@ -50,15 +50,11 @@ def _model(name: str) -> Any:
     try:
         import timm
     except Exception as error:  # torchvision raises RuntimeError where it does not fit PyTorch
-        raise UnderpaintError(f"network: timm cannot be imported here ({_first(error)}); it needs torchvision") from None
+        raise UnderpaintError(f"network: timm cannot be imported here ({first_line(error)}); it needs torchvision") from None
     try:
         return timm.create_model(name, pretrained=False, num_classes=0, global_pool="").eval()
     except Exception as error:  # whatever timm raises
-        raise UnderpaintError(f"network: timm:{name}: timm cannot make it ({_first(error)})") from None
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise UnderpaintError(f"network: timm:{name}: timm cannot make it ({first_line(error)})") from None
 
 
 def _megabytes(model: Any) -> int:
@@ -80,7 +76,7 @@ def _open(name: str, told: Anatomy, opening: Opening, path: Path) -> Network:
     try:
         model.load_state_dict({key: found[key].to(value.dtype) for key, value in model.state_dict().items()})
     except RuntimeError as error:
-        raise UnderpaintError(f"weights {path}: are not those of timm:{name} ({_first(error)})") from None
+        raise UnderpaintError(f"weights {path}: are not those of timm:{name} ({first_line(error)})") from None
     with TemporaryDirectory() as folder:
         program = exported.export(model, Path(folder) / "model.pt2", f"{PREFIX}:{name}")
         own = Beside(preprocess=_preprocess(model))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.autograd import AutogradNetwork
 from underpaint.networks.sources.beside import Preprocess
@@ -78,8 +78,7 @@ def _load(shape: Shape, folder: Path) -> nn.Module:
             **extra,
         )
     except Exception as error:  # whatever the library raises at what it cannot read
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
-        raise UnderpaintError(f"network: {folder}: cannot be loaded ({told})") from None
+        raise UnderpaintError(f"network: {folder}: cannot be loaded ({first_line(error)})") from None
     finally:
         logging.set_verbosity(level)
         if bar:

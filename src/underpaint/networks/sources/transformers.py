@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from underpaint.errors import UnderpaintError
+from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import DEPTHS, PIXELS, Anatomy, Layer
 from underpaint.networks.sources import beside, taps
 from underpaint.networks.sources.beside import Preprocess
@@ -161,8 +161,7 @@ def fetch(rest: str, announce: Callable[[str], None]) -> Path:
             if name != PREPROCESSOR:
                 raise UnderpaintError(f"network: hf:{rest}: has no {name}; models without it are not opened") from None
         except Exception as error:  # whatever the library raises where it cannot fetch
-            told = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
-            raise UnderpaintError(f"network: hf:{rest}: cannot be fetched from {HOST} ({told})") from None
+            raise UnderpaintError(f"network: hf:{rest}: cannot be fetched from {HOST} ({first_line(error)})") from None
     return folder
 
 
