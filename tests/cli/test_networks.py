@@ -133,6 +133,24 @@ def test_several_networks_stand_on_one_page(run, pair, tmp_path):
     refused(lambda: Across.load(out, folders[:1]), "two or more")
 
 
+def test_several_networks_have_no_layers_in_common(run, pair, tmp_path):
+    words = ["explain", *pair, "--network", "compact,vgg19", "--out", tmp_path / "why"]
+    for more in (["--style-layers", "relu1_1,relu3_1"], ["--layer-weight", "relu1_1=0"]):
+        code, _, err = run(*words, *more)
+        assert code == 2
+        assert err.startswith(f"underpaint: {more[0]}: layers have other names")
+    assert not (tmp_path / "why").exists()
+
+
+def test_a_network_named_twice_is_one(run, pair, tmp_path):
+    out, recipe = tmp_path / "why", tmp_path / "short.toml"
+    recipe.write_text("iterations = [1]\nsize = 48\nstyle_layers = { relu1_1 = 1.0, relu3_1 = 1.0 }\n")
+    words = ["--network", "compact,compact,", "--recipe", recipe, "--out", out, "--quiet"]
+    code, _, err = run("explain", *pair, *words)
+    assert code in (0, None), err
+    assert (out / "run.json").exists()
+
+
 def test_another_network_judges_the_same_paintings(pair, tmp_path):
     mine = underpaint.register(Net(), tmp_path / "mine.pt2", **HOW)
     layers = {"relu1_1": 1.0, "relu3_1": 1.0}

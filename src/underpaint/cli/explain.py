@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from underpaint.cli.fields import given, numbers_of, options_of, run_fields
+from underpaint.cli.fields import given, networks_of, numbers_of, options_of, run_fields
 from underpaint.cli.options import (
     AsJson,
     Crop,
@@ -76,12 +77,13 @@ def explain(
     from underpaint.explanation import explaining
     from underpaint.networks import registry
 
+    names = networks_of(network, style_layers=style_layers, layer_weight=layer_weight)
     fields, base = run_fields(
         recipe,
         layer_weight,
         style_layers,
         quiet,
-        network=network,
+        network=names[0] if names else None,
         size=size,
         preset=preset,
         optimizer=optimizer,
@@ -96,15 +98,15 @@ def explain(
     folder = out or Path("out") / f"{content.stem}-{style.stem}-why"
     options = options_of(weights, device, False, 0, quiet, cores.use(threads, folder, workers), workers)
     fields |= {"seeds": seeds, "judge": judge, "check_sanity": sanity, "permutations": permutations}
-    names = [] if network is None else [name.strip() for name in network.split(",") if name.strip()]
     if len(names) < 2:
         explain_on(explaining.start(content, style, out=folder, recipe=base, options=options, **fields), quiet, as_json)
         return
-    for name in names:  # what cannot be is said before anything is painted
-        registry.specification(name)
+    # What cannot be is said before anything is painted; weights are given to those that do not have their own.
+    given_to = {name: weights if registry.file_of(name) is not None else None for name in names}
     folders = [folder / folder_of(name) for name in names]
     for name, own in zip(names, folders, strict=True):
-        made = explaining.start(content, style, out=own, recipe=base, options=options, **fields | {"network": name})
+        each = replace(options, weights=given_to[name])
+        made = explaining.start(content, style, out=own, recipe=base, options=each, **fields | {"network": name})
         explain_on(made, quiet, as_json)
     across_on(folder, folders, quiet, as_json)
 

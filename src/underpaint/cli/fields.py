@@ -34,6 +34,19 @@ def layers_of(text: str | None) -> list[str] | None:
     return names
 
 
+def networks_of(text: str | None, **of_layers: Any) -> list[str]:
+    """The networks of `--network`, which has commas where it names several.
+
+    Args:
+        of_layers: flags that name layers, which several networks do not share.
+    """
+    names = list(dict.fromkeys(name for part in (text or "").split(",") if (name := part.strip())))
+    if len(names) > 1 and (flag := next((flag for flag, value in of_layers.items() if value), None)):
+        told = "layers have other names in each of several networks; leave it out, or explain one at a time"
+        raise UnderpaintError(f"--{flag.replace('_', '-')}: {told}")
+    return names
+
+
 def content_layers_of(text: str | None) -> dict[str, float] | None:
     names = layers_of(text)
     return None if names is None else dict.fromkeys(names, 1.0)

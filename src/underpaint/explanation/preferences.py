@@ -45,7 +45,7 @@ def draw(
     (folder / FOLDER).mkdir(exist_ok=True)
     found: dict[str, list[int]] = {}
     for layer in layers:
-        if layer == PIXELS.name:  # single pixels' neighbourhoods like themselves
+        if layer == PIXELS.name:  # its channels are pixels, which like themselves
             continue
         painting, photograph = (network.features(picture, [layer])[layer] for picture in (style, content))
         channels = likes.involved(painting, photograph, CHANNELS)

@@ -10,6 +10,7 @@ from underpaint.errors import UnderpaintError
 from underpaint.execution import device as devices
 from underpaint.networks import precision, registry
 from underpaint.networks.precision import Choice
+from underpaint.networks.registry import anatomy
 from underpaint.recipe import Recipe
 from underpaint.runs.options import Options
 from underpaint.runs.scene import Scene
@@ -48,7 +49,8 @@ class Prepared:
         """
         recipe, options, place = wish.recipe, wish.options, devices.choose(wish.options.device)
         if options.weights is not None and not any(map(registry.file_of, recipe.networks())):
-            raise UnderpaintError("--weights: the compact network has its own; leave this out, or add --network vgg19")
+            name = anatomy(recipe.network).told
+            raise UnderpaintError(f"--weights: {name} has its own; leave this out, or add --network vgg19")
         choice = precision.choose(place) if recipe.precision == "auto" else None
         if choice is not None:
             recipe = recipe.model_copy(update={"precision": choice.chosen})

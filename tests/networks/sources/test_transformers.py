@@ -112,6 +112,22 @@ def test_similarity_keeps_structure_as_content(folders, pair):
     assert found["content/block5.similarity"] == pytest.approx(0, abs=1e-8)
 
 
+def test_similarity_is_no_style(folders, pair):
+    layers = {"block5.similarity": 1.0}
+    refused(
+        lambda: underpaint.start(*pair, network=f"hf:{folders['vit']}", style_layers=layers), "block5.similarity", "content"
+    )
+
+
+def test_shuffling_a_block_changes_it_and_not_those_before(folders):
+    network = registry.open_network(f"hf:{folders['vit']}", registry.anatomy(f"hf:{folders['vit']}").names).network
+    image, layers = torch.rand(1, 3, 32, 32), ["block2", "block4"]
+    within = [layer for layer in network.layers if layer.startswith("block4")]
+    before, after = network.features(image, layers), network.shuffled(within).features(image, layers)
+    assert torch.equal(before["block2"], after["block2"])
+    assert not torch.allclose(before["block4"], after["block4"])
+
+
 def test_what_is_no_model_of_a_known_kind_is_one_line(folders, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
