@@ -105,7 +105,7 @@ def orders(shared: Path, out: Path, which: str = "tune", size: int = 96, only: S
     for name, each in found.items():
         settled = [(a, b) for a, b in zip(each, found[VGG], strict=True) if "settled" == a.state == b.state]
         alike = [across.concordance(list(b.shapley.values()), list(a.shapley.values())).value for a, b in settled]
-        members = [across._member(a) for a, _ in settled]
+        members = [across.Member.of(a) for a, _ in settled]
         shares = [[m.by_depth["heldout"][d].value for m in members if m.by_depth["heldout"]] for d in DEPTHS]
         cells = [_interval(alike), *(_interval([100 * v for v in values], 0) for values in shares)]
         print(f"| {name} | {len(settled)} of {len(each)} | " + " | ".join(cells) + " |")

@@ -42,6 +42,15 @@ class Member:
     explanation: Explanation
     by_depth: Mapping[str, Mapping[Depth, Estimate]]
 
+    @classmethod
+    def of(cls, explanation: Explanation) -> Member:
+        """What an explanation says by depth."""
+        anatomy = registry.anatomy(explanation.run.recipe.network)
+        games = {judge: explanation.game(judge) for judge in (HEADLINE, *SEEN)}
+        settled = explanation.state == "settled"
+        shares = {judge: depth_shares(game, anatomy) if settled else {} for judge, game in games.items()}
+        return cls(anatomy.name, anatomy.told, explanation, shares)
+
     @property
     def values(self) -> list[Estimate]:
         """Shapley values by layer, shallow to deep."""
@@ -73,7 +82,7 @@ class Across:
         pairs = {tuple(entry["sha256"] for entry in each.run.facts["inputs"]) for each in found}
         if len(pairs) > 1:
             raise UnderpaintError(f"{folder}: holds explanations of different pictures; name another --out")
-        return cls(tuple(_member(each) for each in found), folder)
+        return cls(tuple(Member.of(each) for each in found), folder)
 
     def concordance(self, other: Member) -> Estimate | None:
         """How many of the pairs of layers, by their places, the other network orders as the first does, 0..1; None where they
@@ -88,14 +97,6 @@ class Across:
     def sentences(self) -> list[str]:
         """What is alike and what differs, in plain words."""
         return [_sentence(judge, what, self.members) for judge, what in SEEN.items()]
-
-
-def _member(explanation: Explanation) -> Member:
-    anatomy = registry.anatomy(explanation.run.recipe.network)
-    games = {judge: explanation.game(judge) for judge in (HEADLINE, *SEEN)}
-    settled = explanation.state == "settled"
-    shares = {judge: depth_shares(game, anatomy) if settled else {} for judge, game in games.items()}
-    return Member(anatomy.name, anatomy.told, explanation, shares)
 
 
 def depth_shares(game: Game, anatomy: Anatomy) -> dict[Depth, Estimate]:

@@ -109,11 +109,6 @@ def read(network: Path) -> Read:
         raise UnderpaintError(f"{path}: {place}: {first['msg']}; it has {', '.join(Beside.model_fields)}") from None
 
 
-def fields(own: Beside, enlarged: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe that a network brings along: what its file says over what its strides do."""
-    return dict(enlarged) | own.recipe
-
-
 def text(own: Beside) -> str:
     """What stands beside a network, as its file has it: what `read` reads back."""
     told = own.model_dump(mode="json")

@@ -132,8 +132,7 @@ def describe(path: Path, own: Beside, name: str, where: Path) -> tuple[Anatomy, 
 
     opened = program.Program(path)
     found, places = _taps(program.nodes(opened), program.ends(opened), own, where)
-    base = taps.RECIPE if found and found[0].stride > 1 else {"precision": "float32"}
-    told = taps.describe(name, own.told or path.stem, found, beside.fields(own, base))
+    told = taps.describe(name, own.told or path.stem, found, own.recipe)
     return told, {layer: opened.steps[place].name for layer, place in places.items()}
 
 

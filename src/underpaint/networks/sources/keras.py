@@ -115,7 +115,7 @@ def anatomy(name: str) -> Anatomy:
 
 
 TUNED: Mapping[str, Mapping[str, Any]] = {
-    name: {**taps.RECIPE, "content_weight": 0.42, "content_layers": {"conv_pw_7_relu": 1.0}}
+    name: {"content_weight": 0.42, "content_layers": {"conv_pw_7_relu": 1.0}}
     for name in ("MobileNet", "MobileNet-0.75", "MobileNet-0.5", "MobileNet-0.25")
 }
 """Recipes of models that were tuned on real weights; the others bring along those of their strides."""
@@ -218,8 +218,7 @@ def _file(path: Path, _: object) -> Specification:
     model = library_model(path)
     found, places = _taps(model, read.beside, path)
     own = read.beside
-    recipe = None if not own.recipe else beside.fields(own, taps.RECIPE if found[0].stride > 1 else {"precision": "float32"})
-    told = taps.describe(str(path), own.told or path.stem, found, recipe)
+    told = taps.describe(str(path), own.told or path.stem, found, own.recipe)
     preprocess = own.preprocess or _inside(model, path)
     files = () if read.path is None else (read.path,)
     return Specification(told, path, partial(_open_file, told, places, preprocess), COST, own.licence, files)

@@ -58,19 +58,18 @@ class Tap:
     ends: bool = True
 
 
-def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any] | None = None) -> Anatomy:
+def describe(name: str, told: str, taps: Sequence[Tap], own: Mapping[str, Any] | None = None) -> Anatomy:
     """A network's anatomy from its taps, shallow to deep.
 
     Args:
-        recipe: fields that the network brings along, layers too where it says which; those of networks that begin with a
-            stride of 2 or more when left out.
+        own: fields of a recipe that this network paints best with, its layers too where they are among them; they lie over
+            what networks with such strides bring along.
 
     Raises:
         UnderpaintError: there are too few to paint and to judge with.
     """
     halves = bool(taps) and taps[0].stride > 1
-    if recipe is None:
-        recipe = RECIPE if halves else {"precision": "float32"}
+    recipe = dict(RECIPE if halves else {"precision": "float32"}) | dict(own or {})
     enlarged = float(recipe.get("enlarge", 1.0))
     blocks = _blocks(taps)
     style = [_last(block) for block in blocks if block[0].stride <= DEEPEST][: len(WEIGHTS)]
@@ -86,15 +85,14 @@ def describe(name: str, told: str, taps: Sequence[Tap], recipe: Mapping[str, Any
     if halves:  # what the stem sees only in part is seen whole before it
         layers, style = [PIXELS, *layers], [PIXELS.name, *style[1:]]
     judges = [_judging(block, style) for block in blocks if block[0].stride <= DEEPEST]
-    own = dict(recipe)
     found = Anatomy(
         name,
         told,
         tuple(layers),
-        content_layers=own.pop("content_layers", {content: 1.0}),
-        style_layers=own.pop("style_layers", dict(zip(style, EQUAL if halves else WEIGHTS, strict=False))),
+        content_layers=recipe.pop("content_layers", {content: 1.0}),
+        style_layers=recipe.pop("style_layers", dict(zip(style, EQUAL if halves else WEIGHTS, strict=False))),
         judges=tuple(group for group in judges if group),
-        recipe=own,
+        recipe=recipe,
     )
     found.held_out([*found.style_layers, *found.content_layers])  # or no run of it could be judged
     return found
