@@ -28,6 +28,7 @@ def keras_weights(folder, name):
 
     from underpaint.networks.sources import keras as source
 
+    source.library().utils.set_random_seed(0)
     entry = source.table()[name]
     model = source.build(entry)
     from keras.src.legacy.saving import legacy_h5_format  # once Keras is on its PyTorch backend

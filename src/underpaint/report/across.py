@@ -3,7 +3,6 @@ theirs."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ from underpaint.imaging import images
 from underpaint.networks.anatomy import DEPTHS
 from underpaint.quality.panel import HEADLINE
 from underpaint.report.page import FILE as PAGE
+from underpaint.report.page import render, templates
 from underpaint.report.sections import picture
 from underpaint.storage.files import write_bytes
 from underpaint.storage.owner import Owner
 
 FILE = "networks.html"
+TITLE = "The same picture through several networks"
 
 
 def build(across: Across) -> Path:
@@ -25,24 +26,19 @@ def build(across: Across) -> Path:
     Raises:
         UnderpaintError: it cannot be written.
     """
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    here = files("underpaint.report") / "templates"
-    templates = {each.name: each.read_text("utf-8") for each in here.iterdir()}
-    page = Environment(autoescape=True, undefined=StrictUndefined, loader=DictLoader(templates))
     first = across.members[0].explanation
     names = [entry["name"] for entry in first.run.facts["inputs"][:2]]
-    data = page.get_template("across.html").render(
-        subject=f"{names[0]} in the style of {names[1]}",
-        first=across.members[0].told,
-        sentences=across.sentences,
-        members=[_shown(across, member) for member in across.members],
-        depths=DEPTHS,
-        judges={HEADLINE: "the style in all"} | SEEN,
-        style_sheet=templates["page.css"],
-    )
+    section = {
+        "first": across.members[0].told,
+        "sentences": across.sentences,
+        "members": [_shown(across, member) for member in across.members],
+        "depths": DEPTHS,
+        "judges": {HEADLINE: "the style in all"} | SEEN,
+    }
+    subject = f"{names[0]} in the style of {names[1]}"
+    data = render(TITLE, subject, {"across": section}, known=templates())
     with Owner(across.folder):
-        write_bytes(across.folder / FILE, data.encode())
+        write_bytes(across.folder / FILE, data)
     return across.folder / FILE
 
 

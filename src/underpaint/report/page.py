@@ -7,6 +7,7 @@ coarsely the columns are kept.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,48 @@ def build(folder: str | Path, weights: Path | None = None) -> Path:
         return _build(e, weights)
 
 
-def _build(e: Evidence, weights: Path | None) -> Path:
+def templates() -> dict[str, str]:
+    """Every template, style sheet and script by its file's name."""
+    return {each.name: each.read_text("utf-8") for each in (files("underpaint.report") / "templates").iterdir()}
+
+
+def render(
+    title: str,
+    subject: str,
+    sections: Mapping[str, Mapping[str, Any]],
+    *,
+    known: Mapping[str, str],
+    banner: str = "",
+    missing: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+) -> bytes:
+    """A page, as one file that asks for nothing.
+
+    Args:
+        sections: by name, what the template `NAME.html` finds as `s`.
+        known: the templates, see `templates`.
+        data: what the page's script needs.
+    """
     from jinja2 import DictLoader, Environment, StrictUndefined
 
+    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=DictLoader(known))
+    return (
+        environment.get_template("page.html")
+        .render(
+            title=title,
+            subject=subject,
+            missing=missing,
+            banner=banner,
+            sections=sections,
+            style_sheet=known["page.css"],
+            script=known["page.js"],
+            data=json.dumps(data or {}),
+        )
+        .encode()
+    )
+
+
+def _build(e: Evidence, weights: Path | None) -> Path:
     sections = Sections(e, weights)
     made: dict[str, dict[str, Any]] = {}
     for name, section in SECTIONS.items():
@@ -54,20 +94,10 @@ def _build(e: Evidence, weights: Path | None) -> Path:
             made[name] = found
     if not made:
         raise UnderpaintError(f"{e.folder}: nothing to show: {sections.missing[0]}")
-    here = files("underpaint.report") / "templates"
-    templates = {each.name: each.read_text("utf-8") for each in here.iterdir()}
-    templates |= {f"{name}.html": SECTIONS[name].template or templates[f"{name}.html"] for name in made}
-    page = Environment(autoescape=True, undefined=StrictUndefined, loader=DictLoader(templates)).get_template("page.html")
-    data = page.render(
-        title=TITLES[e.kind],
-        subject=_subject(sections, made),
-        missing=sections.missing,
-        banner=_banner(made),
-        sections=made,
-        style_sheet=templates["page.css"],
-        script=templates["page.js"],
-        data=json.dumps(sections.data),
-    ).encode()
+    known = templates()
+    known |= {f"{name}.html": SECTIONS[name].template or known[f"{name}.html"] for name in made}
+    subject, banner = _subject(sections, made), _banner(made)
+    data = render(TITLES[e.kind], subject, made, known=known, banner=banner, missing=sections.missing, data=sections.data)
     if len(data) > LIMIT:
         raise UnderpaintError(f"{e.folder}: its page would be {len(data) / 1e6:.0f} MB; use a smaller picture")
     write_bytes(e.folder / FILE, data)
