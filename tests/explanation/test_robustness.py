@@ -1,9 +1,11 @@
 """What several judges agree on: closed cases."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from underpaint.explanation.across import concordance
+from underpaint.explanation.across import _sentence, concordance
 from underpaint.explanation.robustness import robust, sentence
 from underpaint.explanation.shapley.exact import Estimate, Exact
 
@@ -43,6 +45,23 @@ def test_a_tie_for_one_is_neither():
 
 def test_one_judge_is_not_compared():
     assert robust({"heldout": game(0.3, 0.2, 0.1), "patches": game(0.3, 0.2, 0.1)}, "compact") is None
+
+
+def member(told, state="settled", **shares):
+    """One network's, with shares of what a judge sees and how far they reach."""
+    found = {depth: Estimate(value, reach / 2, value - reach, value + reach) for depth, (value, reach) in shares.items()}
+    return SimpleNamespace(told=told, explanation=SimpleNamespace(state=state), by_depth={"j": found})
+
+
+def test_a_depth_is_named_where_its_interval_is_above_the_others():
+    sure = member("A", shallow=(0.6, 0.05), middle=(0.3, 0.05), deep=(0.1, 0.05))
+    tied = member("B", shallow=(0.4, 0.1), middle=(0.35, 0.1), deep=(0.25, 0.1))
+    assert _sentence("j", "colour", [sure]) == "Most of colour, by depth: the shallow layers (A, 60%)."
+    told = _sentence("j", "colour", [sure, tied, member("C", "worse"), member("D")])
+    assert told == (
+        "Most of colour, by depth: the shallow layers (A, 60%); no one depth (B, 40%); nothing is said (C (worse); "
+        "D (its judge saw no fall))."
+    )
 
 
 @pytest.mark.parametrize(

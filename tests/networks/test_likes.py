@@ -25,6 +25,14 @@ def test_it_excites_its_channel_more_than_noise_and_more_than_the_others_picture
     assert torch.equal(made, likes.likes(network, "relu2_1", [3, 7], side=48, steps=16))
 
 
+def test_no_channel_stays_silent():
+    """These two are, everywhere, on a picture that is nearly grey: a ReLU that is shut has no gradient."""
+    network = registry.open_network("compact", ["relu5_1"]).network
+    made = likes.likes(network, "relu5_1", [155, 265], steps=8)
+    for place, channel in enumerate((155, 265)):
+        assert mean(network, "relu5_1", channel, made[place : place + 1]) > 0
+
+
 def test_involved_channels_are_those_that_the_painting_excites():
     photograph = torch.zeros(1, 4, 5, 5)
     painting = torch.rand(1, 4, 5, 5, generator=torch.Generator().manual_seed(0)) * 0.01

@@ -133,24 +133,21 @@ def concordance(a: Sequence[Estimate], b: Sequence[Estimate]) -> Estimate:
 
 
 def _sentence(judge: str, what: str, members: Sequence[Member]) -> str:
-    """Which depth has most of what a judge sees, network by network; a depth is named where its interval is above the
-    others'."""
+    """Which depth has most of what a judge sees; one is named where its interval is above the others'."""
     said: dict[str, list[str]] = {}
     for member in members:
         shares = member.by_depth[judge]
-        best = max(shares, key=lambda depth: shares[depth].value, default=None)
-        alone = best is not None and all(
-            (shares[best].low or shares[best].value) > (s.high or s.value) for depth, s in shares.items() if depth != best
+        if not shares:
+            state = member.explanation.state
+            why = state if state != "settled" else "its judge saw no fall"
+            said.setdefault("nothing is said", []).append(f"{member.told} ({why})")
+            continue
+        best = max(shares, key=lambda depth: shares[depth].value)
+        others = [s.value if s.high is None else s.high for depth, s in shares.items() if depth != best]
+        low = shares[best].value if shares[best].low is None else shares[best].low
+        alone = low is not None and all(low > other for other in others)
+        said.setdefault(f"the {best} layers" if alone else "no one depth", []).append(
+            f"{member.told}, {shares[best].value:.0%}"
         )
-        state = member.explanation.state
-        word = f"the {best} layers" if alone else "no one depth (ties)" if shares else ""
-        share = f" ({shares[best].value:.0%})" if alone and best is not None else ""
-        why = state if state != "settled" else "its judge saw no fall"
-        said.setdefault(word, []).append(f"{member.told}{share if word else f' ({why})'}")
-    silent = said.pop("", [])
-    parts = [f"{word} in {', '.join(names)}" for word, names in said.items()]
-    left = f"Of {', '.join(silent)} nothing is said." if silent else ""
-    if not parts:
-        return f"{what.capitalize()}: {left[0].lower()}{left[1:]}"
-    everywhere = "In all of them m" if len(said) == 1 and not silent else "M"
-    return f"{everywhere}ost of {what} is painted by {'; by '.join(parts)}. {left}".strip()
+    parts = [f"{who} ({'; '.join(names)})" for who, names in said.items()]
+    return f"Most of {what}, by depth: {'; '.join(parts)}."

@@ -17,6 +17,10 @@ from underpaint.networks.base import Network
 
 SIDE, STEPS, RATE, JITTER = 96, 32, 0.06, 4
 
+START = 0.3
+"""Standard deviation of the spectrum at the start. There: 0.01; from so flat a grey a channel behind a ReLU may be silent
+everywhere, and has then no gradient to leave it by."""
+
 COLORS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 """From decorrelated colours to RGB: the square root of natural pictures' colour covariance, as in the authors' code
 (lucid)."""
@@ -38,7 +42,7 @@ def likes(network: Network, layer: str, channels: Sequence[int], side: int = SID
     rows, columns = torch.fft.fftfreq(side), torch.fft.rfftfreq(side)
     frequency = torch.hypot(rows[:, None], columns[None]).clamp_min(1 / side)
     size = (len(channels), 3, side, side // 2 + 1, 2)
-    spectrum = (0.01 * torch.randn(size, generator=generator)).to(network.device)
+    spectrum = (START * torch.randn(size, generator=generator)).to(network.device)
     scale = (side / frequency / frequency.reciprocal().max()).to(network.device)
     mix = torch.tensor(COLORS, device=network.device)
     with torch.enable_grad():
