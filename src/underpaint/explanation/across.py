@@ -149,5 +149,5 @@ def _sentence(judge: str, what: str, members: Sequence[Member]) -> str:
         said.setdefault(f"the {best} layers" if alone else "no one depth", []).append(
             f"{member.told}, {shares[best].value:.0%}"
         )
-    parts = [f"{who} ({'; '.join(names)})" for who, names in said.items()]
+    parts = [f"{each} ({'; '.join(names)})" for each, names in said.items()]
     return f"Most of {what}, by depth: {'; '.join(parts)}."

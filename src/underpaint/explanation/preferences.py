@@ -64,10 +64,10 @@ def _pictures(network: Network, weights: str, layer: str, channels: Sequence[int
     if missing:
         made = likes.likes(network, layer, [channels[place] for place in missing])
         for place, picture in zip(missing, made.permute(0, 2, 3, 1).numpy(), strict=True):
-            known[place] = np.rint(picture * 255) / 255  # as a file would have it
+            known[place] = rounded = np.rint(picture * 255) / 255  # as a file has it
             with contextlib.suppress(OSError, UnderpaintError):  # a cache that cannot be written is made anew
                 home.mkdir(parents=True, exist_ok=True)
-                images.write(paths[place], picture)
+                images.write(paths[place], rounded)
     return [picture for picture in known if picture is not None]
 
 
