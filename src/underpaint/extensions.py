@@ -90,18 +90,18 @@ NETWORKS: Registry[Any] = Registry(
 NETWORK_SOURCES: Registry[Any] = Registry(
     "network_source",
     {
-        "keras": "underpaint.networks.sources.keras:source",
-        "hf": "underpaint.networks.sources.transformers:source",
-        "timm": "underpaint.networks.sources.timm:source",
+        "keras": "underpaint.networks.sources.keras:SOURCE",
+        "hf": "underpaint.networks.sources.transformers:SOURCE",
+        "timm": "underpaint.networks.sources.timm:SOURCE",
     },
 )
-"""Networks by a prefix, `keras:NAME`: a function each of what comes after the colon, that gives a `Specification`."""
+"""Networks by a prefix, `keras:NAME`: a `networks.specification.Source` each."""
 
 NETWORK_FILES: Registry[Any] = Registry(
     "network_file",
     {
-        ".keras": "underpaint.networks.sources.keras:file",
-        ".h5": "underpaint.networks.sources.keras:file",
+        ".keras": "underpaint.networks.sources.keras_file:file",
+        ".h5": "underpaint.networks.sources.keras_file:file",
         ".pt2": "underpaint.networks.sources.exported:file",
     },
 )

@@ -12,7 +12,7 @@ from underpaint import extensions
 from underpaint.errors import UnderpaintError
 from underpaint.extensions import Registry
 from underpaint.networks.anatomy import PIXELS, Anatomy
-from underpaint.networks.specification import Opening, Pooling, Specification, WeightsFile
+from underpaint.networks.specification import Opening, Pooling, Source, Specification, WeightsFile
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NETWORKS: Registry[Specification] = extensions.NETWORKS
 """This package's own (the weights of `compact` come with it), and those of others."""
 
-SOURCES: Registry[Callable[[str], Specification]] = extensions.NETWORK_SOURCES
+SOURCES: Registry[Source] = extensions.NETWORK_SOURCES
 FILES: Registry[Callable[[Path], Specification]] = extensions.NETWORK_FILES
 
 
@@ -34,7 +34,7 @@ def specification(name: str) -> Specification:
     """
     prefix, colon, rest = name.partition(":")
     if colon and prefix in SOURCES:
-        return SOURCES[prefix](rest)
+        return SOURCES[prefix].specification(rest)
     if (ending := Path(name).suffix.lower()) in FILES:
         return FILES[ending](Path(name))
     if name not in NETWORKS:
@@ -110,11 +110,11 @@ def fetch(
         UnderpaintError: there is no such network, or it cannot be downloaded.
     """
     from underpaint.networks import weights
-    from underpaint.networks.sources import transformers
 
-    prefix, _, rest = name.partition(":")
-    if prefix == transformers.PREFIX and not Path(rest).is_dir():
-        return transformers.fetch(rest, announce)
+    prefix, colon, rest = name.partition(":")
+    ahead = SOURCES[prefix].fetch if colon and prefix in SOURCES else None
+    if ahead is not None:
+        return ahead(rest, announce)
     found = specification(name)
     if isinstance(found.weights, Path):
         return found.weights

@@ -37,6 +37,23 @@ class WeightsFile:
     elsewhere: Path | None = None
 
 
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where networks come from that have a name with a prefix.
+
+    Attributes:
+        specification: of what comes after the prefix and its colon.
+        fetch: downloads what even a specification needs, told whom to tell of it first; where it lies then. None where a
+            specification needs nothing, and the weights alone are fetched.
+    """
+
+    specification: Callable[[str], Specification]
+    fetch: Callable[[str, Announce], Path] | None = None
+
+
 @dataclass(frozen=True)
 class Opening:
     """How a network is to be opened.

@@ -159,6 +159,7 @@ def first_node(told, word):
 BAD = {
     "another operator": (lambda t: first_node(t, "relu").update(target="torch.hub.load"), "not on the list"),
     "a file": (lambda t: first_node(t, "relu").update(target="torch.ops.aten.from_file.default"), "not on the list"),
+    "no operator": (lambda t: first_node(t, "relu").update(target="torch.ops.aten.relu.__class__"), "does not have"),
     "a text": (
         lambda t: first_node(t, "relu")["inputs"].append({"name": "x", "arg": {"as_string": "os"}, "kind": 1}),
         "text",

@@ -128,10 +128,11 @@ def describe(path: Path, own: Beside, name: str, where: Path) -> tuple[Anatomy, 
     Raises:
         UnderpaintError: see `file`.
     """
-    from underpaint.networks.sources import program
+    from underpaint.networks.sources import program_graph
+    from underpaint.networks.sources.program import Program
 
-    opened = program.Program(path)
-    found, places = _taps(program.nodes(opened), program.ends(opened), own, where)
+    opened = Program(path)
+    found, places = _taps(program_graph.nodes(opened), program_graph.ends(opened), own, where)
     told = taps.describe(name, own.told or path.stem, found, own.recipe)
     return told, {layer: opened.steps[place].name for layer, place in places.items()}
 

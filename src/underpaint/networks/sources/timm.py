@@ -15,7 +15,7 @@ from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import Anatomy
 from underpaint.networks.sources import exported
 from underpaint.networks.sources.beside import Beside, Preprocess
-from underpaint.networks.specification import Opening, Specification, WeightsFile
+from underpaint.networks.specification import Opening, Source, Specification, WeightsFile
 
 if TYPE_CHECKING:
     from underpaint.networks.base import Network
@@ -84,3 +84,6 @@ def _open(name: str, told: Anatomy, opening: Opening, path: Path) -> Network:
         assert own.preprocess is not None
         steps = {layer: names[layer] for layer in opening.layers}
         return ProgramNetwork.opened(told, steps, own.preprocess, opening, program)
+
+
+SOURCE = Source(source)

@@ -16,7 +16,7 @@ Departure: patches overlap by half, which a network that was trained on patches 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from underpaint.errors import UnderpaintError, first_line
 from underpaint.networks.anatomy import DEPTHS, PIXELS, Anatomy, Layer
 from underpaint.networks.sources import beside, taps
 from underpaint.networks.sources.beside import Preprocess
-from underpaint.networks.specification import Opening, Specification
+from underpaint.networks.specification import Announce, Opening, Source, Specification
 from underpaint.storage import documents
 
 if TYPE_CHECKING:
@@ -141,12 +141,14 @@ def find(rest: str) -> Path:
     return Path(found).parent
 
 
-def fetch(rest: str, announce: Callable[[str], None]) -> Path:
-    """A transformer's three files into the library's cache; its folder.
+def fetch(rest: str, announce: Announce) -> Path:
+    """A transformer's three files into the library's cache, unless it is a folder's name; its folder.
 
     Raises:
         UnderpaintError: the library is not installed, or the host has no such model, or none as safetensors.
     """
+    if Path(rest).is_dir():
+        return find(rest)
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
@@ -237,3 +239,6 @@ def _open(told: Anatomy, shape: Shape, preprocess: Preprocess, opening: Opening,
     from underpaint.networks.sources.transformer_network import opened
 
     return opened(told, shape, preprocess, opening, path)
+
+
+SOURCE = Source(source, fetch)
